@@ -1,1 +1,43 @@
-//! placeholder
+//! Runs user functions: WebAssembly modules that compute Arrow columns, without any authority.
+//!
+//! A [`Sandbox`] turns bytes into a [`Module`] (inspected, compiled in a limited process, cached),
+//! a module into [`Instance`]s (one for each partition of a job), and an instance computes columns.
+//!
+//! Invariants:
+//! - Nothing that a guest says is believed: every returned array is checked before arrow sees it.
+//! - A guest that does not come back is stopped by its deadline or by the job's [`Cancellation`].
+//! - After a trap an instance is never called again.
+//! - Machine code is loaded only if this installation compiled and authenticated it.
+//! - No pointer into guest memory outlives a call into the guest.
+#![deny(missing_docs)]
+
+mod artifacts;
+mod compile;
+mod context;
+mod error;
+mod host;
+mod inspect;
+mod instance;
+mod machine;
+mod manifest;
+mod read;
+mod sandbox;
+mod slots;
+mod types;
+mod write;
+
+#[cfg(test)]
+mod read_tests;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+
+pub use compile::{CompilerSettings, compile_role};
+pub use context::{Cancellation, Context, LogSink};
+pub use error::{Error, Trap};
+pub use inspect::{Inspection, digest, inspect};
+pub use instance::{Argument, Instance, Timings};
+pub use manifest::{Function, Manifest};
+pub use sandbox::{Module, Sandbox, Settings, Stats};
+pub use types::{parse_format, sql_name};

@@ -1,0 +1,146 @@
+//! The wasmtime engine: one configuration for compiling and running, and the epoch clock.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use sandmill_abi::limits;
+use wasmtime::{
+    Config, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig,
+    RegallocAlgorithm, WasmBacktraceDetails,
+};
+
+use crate::error::Error;
+use crate::inspect::{TABLE_ELEMENTS, TABLES};
+
+/// Bytes at the start of a memory that stay resident when its slot is reused: they are zeroed by
+/// hand, which is cheaper than the page faults that follow giving them back.
+const KEEP_RESIDENT: usize = 512 << 10;
+
+/// How hard the compiler tries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Effort {
+    /// Optimised code.
+    Full,
+    /// The fast way, for modules that are too much for the optimiser.
+    Least,
+}
+
+/// What decides over compiled code; the same in the compiler process and in the server.
+pub(crate) fn config(effort: Effort, stack_bytes: usize) -> Config {
+    let mut config = Config::new();
+    config
+        .epoch_interruption(true)
+        .max_wasm_stack(stack_bytes)
+        .wasm_relaxed_simd(false)
+        .wasm_memory64(false)
+        .wasm_multi_memory(false)
+        .wasm_tail_call(false)
+        .native_unwind_info(false)
+        .parallel_compilation(false)
+        .wasm_backtrace_max_frames(NonZeroUsize::new(limits::FRAMES))
+        .wasm_backtrace_details(WasmBacktraceDetails::Disable);
+    match effort {
+        // Inlining makes small guest functions (libm above all) a fifth faster.
+        Effort::Full => config
+            .cranelift_opt_level(OptLevel::Speed)
+            .compiler_inlining(wasmtime::Inlining::Yes),
+        Effort::Least => config
+            .cranelift_opt_level(OptLevel::None)
+            .cranelift_regalloc_algorithm(RegallocAlgorithm::SinglePass),
+    };
+    config
+}
+
+/// The engine that instances run in.
+pub(crate) fn engine(stack: usize, memory: usize, instances: u32) -> Result<Engine, Error> {
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_core_instances(instances)
+        .total_memories(instances)
+        .total_tables(instances.saturating_mul(TABLES))
+        .max_tables_per_module(TABLES)
+        .max_memories_per_module(1)
+        .table_elements(TABLE_ELEMENTS as usize)
+        .max_memory_size(memory)
+        .linear_memory_keep_resident(KEEP_RESIDENT.min(memory))
+        .table_keep_resident(64 << 10);
+    let mut config = config(Effort::Full, stack);
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    Engine::new(&config).map_err(|e| Error::Internal(format!("the engine does not start: {e:#}")))
+}
+
+/// Names everything that compiled code depends on: wasmtime's version, target, CPU, configuration.
+pub(crate) fn compatibility(engine: &Engine) -> String {
+    // Fixed keys: the same in every process.
+    let mut hasher = DefaultHasher::new();
+    engine.precompile_compatibility_hash().hash(&mut hasher);
+    format!("{:016x}", hasher.finish())
+}
+
+/// Time between two looks at deadlines and cancellations.
+const TICK: Duration = Duration::from_millis(1);
+
+/// Advances the engine's epoch on a thread of its own, only while there are instances.
+pub(crate) struct Clock(Arc<(Mutex<Running>, Condvar)>);
+
+struct Running {
+    instances: usize,
+    stop: bool,
+}
+
+impl Clock {
+    pub(crate) fn start(engine: &Engine) -> Result<Self, Error> {
+        let shared = Arc::new((
+            Mutex::new(Running {
+                instances: 0,
+                stop: false,
+            }),
+            Condvar::new(),
+        ));
+        let (clock, engine) = (Arc::clone(&shared), engine.clone());
+        std::thread::Builder::new()
+            .name("sandbox-clock".into())
+            .spawn(move || {
+                let (running, changed) = &*clock;
+                loop {
+                    let mut state = lock(running);
+                    while state.instances == 0 && !state.stop {
+                        state = changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                    }
+                    if state.stop {
+                        return;
+                    }
+                    drop(state);
+                    std::thread::sleep(TICK);
+                    engine.increment_epoch();
+                }
+            })
+            .map_err(|e| Error::Internal(format!("no thread for the clock: {e}")))?;
+        Ok(Self(shared))
+    }
+
+    pub(crate) fn enter(&self) {
+        let mut state = lock(&self.0.0);
+        state.instances += 1;
+        if state.instances == 1 {
+            self.0.1.notify_one();
+        }
+    }
+
+    pub(crate) fn leave(&self) {
+        lock(&self.0.0).instances -= 1;
+    }
+}
+
+impl Drop for Clock {
+    fn drop(&mut self) {
+        lock(&self.0.0).stop = true;
+        self.0.1.notify_one();
+    }
+}
+
+/// Locks; the data behind our locks stays whole even if a holder panicked.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
