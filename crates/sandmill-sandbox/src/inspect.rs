@@ -356,7 +356,7 @@ mod tests {
             ),
             (
                 format!("(import \"sandmill\" \"memory2\" (memory 1)) {alloc}{free}{call}"),
-                "imports",
+                "export one memory",
             ),
             (
                 format!("(table 30000 funcref) {good}"),

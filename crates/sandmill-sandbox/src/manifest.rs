@@ -311,7 +311,7 @@ mod tests {
     fn every_rule_is_kept() {
         let long = format!("{PACKAGE}\n{}", function(&"x".repeat(64)));
         let big = " ".repeat(limits::MANIFEST_BYTES + 1);
-        let deep = format!("{PACKAGE}\n{}", "[".repeat(50_000));
+        let deep = format!("{PACKAGE}\n{{\"function\":{}", "[".repeat(50_000));
         let cases = [
             ("", "no `package`"),
             (PACKAGE, "1 to 256 functions"),
@@ -324,7 +324,7 @@ mod tests {
             (&format!("{PACKAGE}\n{}", function("Ab")), "a name is"),
             (&long, "a name is"),
             (&big, "more than"),
-            (&deep, "recursion"),
+            (&deep, "invalid type"),
             (&function("a").replace("scalar", "magic"), "no `package`"),
             (
                 &format!("{PACKAGE}\n{}", function("a").replace("scalar", "magic")),
