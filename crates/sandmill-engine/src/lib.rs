@@ -1,1 +1,19 @@
-//! placeholder
+//! The engine: plans and runs one SQL query over registered tables, with user functions.
+//!
+//! Invariants:
+//! - A statement reads registered tables below the allowed roots and nothing else; it never writes.
+//! - Every query has a session of its own; queries share memory pool, spill folder and file caches.
+//! - Errors leave as [`sandmill_model::Failure`]: typed, with a position where one is known.
+#![deny(missing_docs)]
+
+mod failure;
+mod params;
+mod plan;
+mod progress;
+mod session;
+mod tables;
+
+pub use failure::failure;
+pub use plan::Plan;
+pub use session::{Engine, Query, Settings};
+pub use tables::columns;

@@ -1,1 +1,85 @@
-//! placeholder
+//! User functions as DataFusion sees them: scalar functions whose calls run in the sandbox.
+//!
+//! A job has one [`JobScope`]. Each function version becomes a `ScalarUDF` through [`scalar`]; the
+//! [`SandboxRule`], the last physical optimizer rule of the session, wraps every node that calls
+//! functions so that each of its partitions has instances of its own.
+//!
+//! Invariants:
+//! - While a statement is planned only immutable functions run, and only on constants.
+//! - No lock is held while a guest runs.
+//! - An error of a guest keeps its type on its way through DataFusion: see [`failure_of`].
+#![deny(missing_docs)]
+
+mod coercion;
+mod failure;
+mod instances;
+mod node;
+mod scalar;
+
+pub use failure::failure_of;
+pub use node::SandboxRule;
+pub use sandmill_sandbox::sql_name;
+pub use scalar::scalar;
+
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use sandmill_model::FunctionPin;
+use sandmill_sandbox::{Context, Function, Instance, Module};
+
+/// A function version that a job uses.
+#[derive(Debug, Clone)]
+pub struct Version {
+    /// Name, version and digest.
+    pub pin: FunctionPin,
+    /// The loaded module.
+    pub module: Module,
+    /// Index of the function within the module.
+    pub index: usize,
+}
+
+impl Version {
+    /// What the manifest says of it.
+    pub fn function(&self) -> &Function {
+        &self.module.manifest().functions[self.index]
+    }
+}
+
+/// What all function calls of one job share.
+#[derive(Debug)]
+pub struct JobScope {
+    context: Arc<Context>,
+    executing: AtomicBool,
+    /// Instances for calls outside of any partition: constant folding, and nodes that evaluate
+    /// expressions on threads of their own.
+    idle: Mutex<Vec<Idle>>,
+}
+
+struct Idle(Instance);
+
+impl std::fmt::Debug for Idle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Instance")
+    }
+}
+
+impl JobScope {
+    /// A scope that is still planning.
+    pub fn new(context: Arc<Context>) -> Arc<Self> {
+        Arc::new(Self {
+            context,
+            executing: AtomicBool::new(false),
+            idle: Mutex::default(),
+        })
+    }
+
+    /// Ends planning: from now on every function may run.
+    pub fn start(&self) {
+        self.executing.store(true, Ordering::Release);
+    }
+
+    fn is_executing(&self) -> bool {
+        self.executing.load(Ordering::Acquire)
+    }
+}

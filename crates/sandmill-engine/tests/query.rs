@@ -1,0 +1,430 @@
+//! Queries over real files with a guest written by hand.
+#![allow(clippy::panic, reason = "tests")]
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use datafusion::arrow::util::pretty::pretty_format_batches;
+use futures::TryStreamExt;
+use sandmill_engine::{Engine, Query, Settings};
+use sandmill_functions::Version;
+use sandmill_model::{
+    ErrorCode, Failure, FunctionPin, Parameter, TableFormat, TableSpec, TenantId,
+};
+use sandmill_sandbox::{Context, Sandbox};
+
+/// `plus_one(x BIGINT)` fails on negative numbers, `roll()` is volatile, `spin(x)` never returns.
+const GUEST: &str = r#"(module
+    (import "sandmill" "fail" (func $fail (param i32 i64 i32 i32)))
+    (import "sandmill" "random" (func $random (result i64)))
+    (memory (export "memory") 64)
+    (data (i32.const 64) "negative")
+    (func (export "sm_alloc") (param i32 i32) (result i32) (i32.const 1048576))
+    (func (export "sm_free") (param i32 i32 i32))
+    (func (export "sm_scalar.spin") (param i32 i32 i32) (result i32) (loop $l (br $l)) (i32.const 0))
+    (func (export "sm_scalar.roll") (param $args i32) (param $rows i32) (param $out i32) (result i32)
+        (local $n i32)
+        (i64.store (local.get $out) (i64.extend_i32_u (local.get $rows)))
+        (i64.store (i32.add (local.get $out) (i32.const 24)) (i64.const 2))
+        (i32.store (i32.add (local.get $out) (i32.const 40)) (i32.const 1024))
+        (i32.store (i32.const 1028) (i32.const 65536))
+        (loop $next
+            (i64.store (i32.add (i32.const 65536) (i32.shl (local.get $n) (i32.const 3))) (call $random))
+            (local.set $n (i32.add (local.get $n) (i32.const 1)))
+            (br_if $next (i32.lt_u (local.get $n) (local.get $rows))))
+        (i32.const 0))
+    (func (export "sm_scalar.plus_one") (param $args i32) (param $rows i32) (param $out i32) (result i32)
+        (local $n i32) (local $step i32) (local $value i64)
+        (memory.copy (local.get $out) (local.get $args) (i32.const 64))
+        (i64.store (local.get $out) (i64.extend_i32_u (local.get $rows)))
+        (i32.store (i32.add (local.get $out) (i32.const 40)) (i32.const 1024))
+        (i32.store (i32.const 1024) (i32.load (i32.load (i32.add (local.get $args) (i32.const 40)))))
+        (i32.store (i32.const 1028) (i32.const 65536))
+        (local.set $step (i64.gt_u (i64.load (local.get $args)) (i64.const 1)))
+        (loop $next
+            (local.set $value (i64.load (i32.add
+                (i32.load (i32.add (i32.load (i32.add (local.get $args) (i32.const 40))) (i32.const 4)))
+                (i32.shl (i32.mul (local.get $n) (local.get $step)) (i32.const 3)))))
+            (if (i64.lt_s (local.get $value) (i64.const 0)) (then
+                (call $fail (i32.const -1) (i64.extend_i32_u (local.get $n)) (i32.const 64) (i32.const 8))))
+            (i64.store (i32.add (i32.const 65536) (i32.shl (local.get $n) (i32.const 3)))
+                (i64.add (local.get $value) (i64.const 1)))
+            (local.set $n (i32.add (local.get $n) (i32.const 1)))
+            (br_if $next (i32.lt_u (local.get $n) (local.get $rows))))
+        (i32.const 0)))"#;
+
+const MANIFEST: &str = r#"{"package":{"abi":"1.0","name":"test","version":"1"}}
+{"function":{"name":"plus_one","kind":"scalar","arguments":[{"name":"x","type":"l"}],"returns":"l","nullable":false}}
+{"function":{"name":"spin","kind":"scalar","arguments":[{"name":"x","type":"l"}],"returns":"l"}}
+{"function":{"name":"roll","kind":"scalar","arguments":[],"returns":"l","volatility":"volatile"}}"#;
+
+struct House {
+    folder: tempfile::TempDir,
+    engine: Engine,
+    functions: Vec<Version>,
+}
+
+impl House {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("folder");
+        let lines: String = (0..100)
+            .map(|n| format!("{n},{},name{n}\n", n % 7))
+            .collect();
+        std::fs::write(folder.path().join("t.csv"), format!("a,b,c\n{lines}")).expect("written");
+        std::fs::write(
+            folder.path().join("j.json"),
+            "[{\"x\": 1}, {\"x\": -2}, {\"x\": null}]",
+        )
+        .expect("written");
+        std::fs::write(folder.path().join("l.ndjson"), "{\"x\": 1}\n{\"x\": 2}\n")
+            .expect("written");
+        let settings = Settings {
+            allowed_roots: vec![folder.path().into()],
+            target_partitions: 4,
+            batch_size: 16,
+            ..Settings::default()
+        };
+        let engine = Engine::new(settings).expect("opens");
+        let escaped: String = MANIFEST.bytes().map(|b| format!("\\{b:02x}")).collect();
+        let text = format!(
+            "{} (@custom \"sandmill.manifest\" \"{escaped}\"))",
+            &GUEST[..GUEST.len() - 1]
+        );
+        let wasm = wat::parse_str(text).expect("parses");
+        let settings = sandmill_sandbox::Settings {
+            instances: 32,
+            ..Default::default()
+        };
+        let module = Sandbox::new(settings)
+            .expect("starts")
+            .load(&TenantId::single(), &wasm)
+            .expect("loads");
+        let functions = module
+            .manifest()
+            .functions
+            .iter()
+            .enumerate()
+            .map(|(index, function)| Version {
+                pin: FunctionPin {
+                    name: function.name.clone(),
+                    version: 3,
+                    digest: module.digest(),
+                },
+                module: module.clone(),
+                index,
+            });
+        Self {
+            functions: functions.collect(),
+            folder,
+            engine,
+        }
+    }
+
+    fn query(&self, sql: &str) -> Query {
+        let table = |name: &str, path: &str, format| TableSpec {
+            name: name.into(),
+            path: path.into(),
+            format,
+        };
+        Query {
+            sql: sql.into(),
+            params: vec![],
+            tables: vec![
+                table("t", "t.csv", TableFormat::Csv),
+                table("j", "j.json", TableFormat::Json),
+                table("l", "l.ndjson", TableFormat::Json),
+            ],
+            functions: self.functions.clone(),
+            context: Arc::new(Context::default()),
+        }
+    }
+
+    async fn run(&self, query: Query) -> Result<String, Failure> {
+        let plan = self.engine.plan(query).await?;
+        let stream = plan.execute()?;
+        let batches: Vec<_> = stream.try_collect().await.map_err(|e| plan.failure(&e))?;
+        let text = pretty_format_batches(&batches).expect("prints").to_string();
+        let rows = text.lines().skip(3).filter(|line| line.starts_with('|'));
+        let cells = rows.map(|row| {
+            row.split('|')
+                .map(str::trim)
+                .filter(|c| !c.is_empty())
+                .collect::<Vec<_>>()
+                .join(",")
+        });
+        Ok(cells.collect::<Vec<_>>().join(" "))
+    }
+
+    async fn sql(&self, sql: &str) -> Result<String, Failure> {
+        self.run(self.query(sql)).await
+    }
+}
+
+#[tokio::test]
+async fn functions_work_wherever_sql_has_expressions() {
+    let house = House::new();
+    for (sql, expected) in [
+        ("SELECT plus_one(1)", "2"),
+        ("SELECT plus_one(NULL) IS NULL", "true"),
+        ("SELECT sum(plus_one(a)) FROM t", "5050"),
+        ("SELECT count(*) FROM t WHERE plus_one(a) > 90", "10"),
+        (
+            "SELECT plus_one(b) AS g, count(*) FROM t GROUP BY plus_one(b) ORDER BY g LIMIT 2",
+            "1,15 2,15",
+        ),
+        (
+            "SELECT b FROM t GROUP BY b HAVING plus_one(max(a)) = 100 ORDER BY plus_one(b)",
+            "1",
+        ),
+        (
+            "SELECT count(*) FROM t x JOIN t y ON plus_one(x.a) = y.a",
+            "99",
+        ),
+        (
+            "SELECT count(*) FROM t x JOIN t y ON x.a = y.a AND plus_one(x.a + y.b) > 100",
+            "3",
+        ),
+        (
+            "SELECT max(CASE WHEN a >= 0 THEN plus_one(a) ELSE plus_one(-1) END) FROM t",
+            "100",
+        ),
+        (
+            "SELECT max(s) FROM (SELECT sum(plus_one(a)) OVER (ORDER BY a) AS s FROM t)",
+            "5050",
+        ),
+        (
+            "SELECT plus_one(a) FROM t ORDER BY plus_one(a) DESC LIMIT 1",
+            "100",
+        ),
+        (
+            "SELECT count(DISTINCT r) FROM (SELECT roll() AS r FROM t)",
+            "100",
+        ),
+        ("SELECT x FROM l WHERE plus_one(x) = 2", "1"),
+        ("SELECT count(*) FROM j", "3"),
+    ] {
+        assert_eq!(
+            house.sql(sql).await.map_err(|f| f.message),
+            Ok(expected.into()),
+            "{sql}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn only_immutable_constants_are_computed_while_planning() {
+    let house = House::new();
+    let explain = async |sql: &str| {
+        house
+            .engine
+            .plan(house.query(sql))
+            .await
+            .expect("plans")
+            .explain()
+    };
+    assert!(
+        !explain("SELECT plus_one(41) FROM t")
+            .await
+            .contains("plus_one(")
+    );
+    assert!(explain("SELECT roll() FROM t").await.contains("roll()"));
+    let plan = explain("SELECT CASE WHEN a < 0 THEN plus_one(-1) ELSE a END FROM t").await;
+    assert!(plan.contains("plus_one(-1)"), "{plan}");
+    assert!(plan.contains("SandboxExec"), "{plan}");
+    let analyzed = house
+        .sql("EXPLAIN ANALYZE SELECT plus_one(a) FROM t")
+        .await
+        .expect("runs");
+    assert!(analyzed.contains("function_calls="), "{analyzed}");
+}
+
+#[tokio::test]
+async fn errors_are_typed_and_say_where() {
+    let house = House::new();
+    for (sql, code, words) in [
+        (
+            "SELECT plus_one(a - 50) FROM t",
+            ErrorCode::FunctionError,
+            "plus_one (version 3): negative",
+        ),
+        (
+            "SELECT plus_one(a, a) FROM t",
+            ErrorCode::FunctionArguments,
+            "plus_one takes 1 argument, 2 given",
+        ),
+        (
+            "SELECT plus_one(c) FROM t",
+            ErrorCode::FunctionArguments,
+            "argument x of plus_one must be BIGINT, not VARCHAR",
+        ),
+        ("SELECT roll(1)", ErrorCode::SqlType, "roll"),
+        ("SELEC 1", ErrorCode::SqlSyntax, "SELEC"),
+        ("SELECT 1; SELECT 2", ErrorCode::SqlUnsupported, "one"),
+        (
+            "SELECT d FROM t",
+            ErrorCode::SqlUnknownColumn,
+            "no column `d`",
+        ),
+        (
+            "SELECT * FROM tt",
+            ErrorCode::SqlUnknownTable,
+            "no table `tt`",
+        ),
+        (
+            "SELECT plus_two(1)",
+            ErrorCode::SqlUnknownFunction,
+            "no function `plus_two`",
+        ),
+        ("CREATE TABLE x AS SELECT 1", ErrorCode::SqlForbidden, "DDL"),
+        ("COPY t TO '/tmp/x.csv'", ErrorCode::SqlForbidden, "DML"),
+        (
+            "INSERT INTO t VALUES (1, 2, 'x')",
+            ErrorCode::SqlForbidden,
+            "DML",
+        ),
+        (
+            "SET datafusion.execution.batch_size = 1",
+            ErrorCode::SqlForbidden,
+            "Statement",
+        ),
+        (
+            "CREATE EXTERNAL TABLE x STORED AS CSV LOCATION '/etc/passwd'",
+            ErrorCode::SqlForbidden,
+            "DDL",
+        ),
+        (
+            "SELECT * FROM '/etc/passwd'",
+            ErrorCode::SqlUnknownTable,
+            "no table",
+        ),
+        ("SELECT a / 0 FROM t", ErrorCode::SqlExecution, "zero"),
+        (
+            "SELECT CAST(c AS INT) FROM t",
+            ErrorCode::SqlExecution,
+            "name0",
+        ),
+        ("SELECT $x", ErrorCode::ParamInvalid, "`$x`"),
+    ] {
+        let failure = house.sql(sql).await.expect_err(sql);
+        assert_eq!(failure.code, code, "{sql}: {failure:?}");
+        assert!(failure.message.contains(words), "{sql}: {failure:?}");
+        assert!(!failure.message.contains("Error"), "{sql}: {failure:?}");
+    }
+    let failure = house
+        .sql("SELECT a,\n  nope FROM t")
+        .await
+        .expect_err("unknown");
+    assert_eq!(
+        failure.position.map(|p| (p.line, p.column)),
+        Some((2, 3)),
+        "{failure:?}"
+    );
+    let failure = house.sql("SELECT a\nFRM t").await.expect_err("syntax");
+    assert_eq!(failure.position.map(|p| p.line), Some(2), "{failure:?}");
+}
+
+#[tokio::test]
+async fn parameters_have_types() {
+    let house = House::new();
+    let with = |sql: &str, name: &str, ty: Option<&str>, value: serde_json::Value| {
+        let mut query = house.query(sql);
+        query.params = vec![Parameter {
+            name: name.into(),
+            sql_type: ty.map(Into::into),
+            value,
+        }];
+        query
+    };
+    let run = async |query| house.run(query).await.map_err(|f| f.code);
+    assert_eq!(
+        run(with("SELECT plus_one($x)", "x", None, 4.into())).await,
+        Ok("5".into())
+    );
+    assert_eq!(
+        run(with("SELECT $1 + 1", "1", Some("BIGINT"), "4".into())).await,
+        Ok("5".into())
+    );
+    assert_eq!(
+        run(with(
+            "SELECT $d + INTERVAL '1 day'",
+            "d",
+            Some("DATE"),
+            "2026-01-31".into()
+        ))
+        .await,
+        Ok("2026-02-01".into())
+    );
+    assert_eq!(
+        run(with("SELECT $x", "x", Some("DATE"), "soon".into())).await,
+        Err(ErrorCode::ParamInvalid)
+    );
+    assert_eq!(
+        run(with("SELECT $x", "x", Some("NOPE(1"), 1.into())).await,
+        Err(ErrorCode::ParamInvalid)
+    );
+    assert_eq!(
+        run(with("SELECT $x", "y", None, 1.into())).await,
+        Err(ErrorCode::ParamInvalid)
+    );
+}
+
+#[tokio::test]
+async fn paths_stay_below_the_roots() {
+    let house = House::new();
+    let root = house.folder.path();
+    std::os::unix::fs::symlink("/etc/passwd", root.join("link.csv")).expect("linked");
+    std::fs::create_dir(root.join("many")).expect("made");
+    std::os::unix::fs::symlink("/etc/passwd", root.join("many/link.csv")).expect("linked");
+    let look = async |path: &str, format| {
+        let spec = TableSpec {
+            name: "x".into(),
+            path: path.into(),
+            format,
+        };
+        house
+            .engine
+            .describe_table(&spec)
+            .await
+            .map(|d| d.columns.len())
+            .map_err(|f| f.code)
+    };
+    let absolute = root.join("t.csv");
+    assert_eq!(look("t.csv", TableFormat::Csv).await, Ok(3));
+    assert_eq!(
+        look(absolute.to_str().expect("text"), TableFormat::Csv).await,
+        Ok(3)
+    );
+    for (path, code) in [
+        ("/etc/passwd", ErrorCode::TablePath),
+        ("../etc/passwd", ErrorCode::TablePath),
+        ("/nowhere/at/all.csv", ErrorCode::TablePath),
+        ("link.csv", ErrorCode::TablePath),
+        ("many", ErrorCode::TablePath),
+        ("", ErrorCode::TablePath),
+        ("missing.csv", ErrorCode::TableMissing),
+    ] {
+        assert_eq!(look(path, TableFormat::Csv).await, Err(code), "{path}");
+    }
+    assert_eq!(
+        look("t.csv", TableFormat::Parquet).await,
+        Err(ErrorCode::TableFormat)
+    );
+    assert!(Path::new("/etc/passwd").exists());
+}
+
+#[tokio::test]
+async fn cancellation_stops_a_guest_in_the_middle_of_a_query() {
+    let house = House::new();
+    let query = house.query("SELECT spin(a) FROM t");
+    let cancellation = query.context.cancellation.clone();
+    let run = house.run(query);
+    std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(100));
+        cancellation.cancel();
+    });
+    assert_eq!(
+        run.await.expect_err("cancelled").code,
+        ErrorCode::JobCanceled
+    );
+}

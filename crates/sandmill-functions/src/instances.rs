@@ -1,0 +1,95 @@
+//! The instances that belong to the partition whose stream is being polled on this thread.
+
+use std::cell::RefCell;
+use std::sync::{Arc, PoisonError};
+
+use datafusion::common::Result;
+use sandmill_sandbox::{Argument, Error, Instance, Timings};
+
+use crate::failure::external;
+use crate::{Idle, JobScope, Version};
+
+thread_local! {
+    static CURRENT: RefCell<Option<Instances>> = const { RefCell::new(None) };
+}
+
+/// The instances of one partition of one node, one for each module.
+#[derive(Default)]
+pub(crate) struct Instances(Vec<Instance>);
+
+impl Instances {
+    /// Where the time of all of them went.
+    pub(crate) fn timings(&self) -> Timings {
+        self.0
+            .iter()
+            .map(Instance::timings)
+            .fold(Timings::default(), |a, b| Timings {
+                calls: a.calls + b.calls,
+                rows: a.rows + b.rows,
+                copy_nanos: a.copy_nanos + b.copy_nanos,
+                call_nanos: a.call_nanos + b.call_nanos,
+                validate_nanos: a.validate_nanos + b.validate_nanos,
+            })
+    }
+
+    /// Runs `work` with these instances as the ones of this thread.
+    pub(crate) fn with<T>(&mut self, work: impl FnOnce() -> T) -> T {
+        // Restores the outer node's instances even if `work` unwinds.
+        struct Restore<'a>(&'a mut Instances, Option<Instances>);
+        impl Drop for Restore<'_> {
+            fn drop(&mut self) {
+                let mine = CURRENT.replace(self.1.take());
+                *self.0 = mine.unwrap_or_default();
+            }
+        }
+        let outer = CURRENT.replace(Some(std::mem::take(self)));
+        let _restore = Restore(self, outer);
+        work()
+    }
+}
+
+/// Calls a function on this thread's instance, or on one that no partition uses.
+pub(crate) fn call(
+    version: &Version,
+    scope: &Arc<JobScope>,
+    arguments: &[Argument<'_>],
+    rows: usize,
+) -> Result<datafusion::arrow::array::ArrayRef> {
+    let digest = version.module.digest();
+    let of_module = |i: &Instance| i.module().digest() == digest;
+    let failed = |error: Error| {
+        let number = version.pin.version.to_string();
+        external(error.into_failure(Some((&version.pin.name, &number))))
+    };
+    // The instance is taken out while it runs: nothing is borrowed during the call.
+    let (mine, inside) = CURRENT.with_borrow_mut(|current| match current {
+        Some(instances) => {
+            let found = instances.0.iter().position(of_module);
+            (found.map(|n| instances.0.swap_remove(n)), true)
+        }
+        None => (None, false),
+    });
+    let idle = || {
+        let mut idle = scope.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = idle.iter().position(|i| of_module(&i.0))?;
+        Some(idle.swap_remove(found).0)
+    };
+    let mut instance = match mine.or_else(|| if inside { None } else { idle() }) {
+        Some(instance) => instance,
+        None => version.module.instantiate(&scope.context).map_err(failed)?,
+    };
+    // A failed instance is dropped here, which gives its slot back.
+    let result = instance
+        .call(version.index, arguments, rows)
+        .map_err(failed)?;
+    if inside {
+        CURRENT.with_borrow_mut(|current| current.get_or_insert_default().0.push(instance));
+    } else {
+        scope
+            .idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(Idle(instance));
+    }
+    Ok(result)
+}

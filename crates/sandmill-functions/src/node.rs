@@ -1,0 +1,227 @@
+//! The node that gives functions their instances, one set for each partition.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::record_batch::RecordBatch;
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
+use datafusion::common::{Result, Statistics, internal_err};
+use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_plan::metrics::{
+    Count, ExecutionPlanMetricsSet, MetricBuilder, MetricsSet, Time,
+};
+use datafusion::physical_plan::{
+    ChildStats, DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, StatisticsArgs,
+};
+use futures::{Stream, StreamExt};
+use sandmill_sandbox::Timings;
+
+use crate::instances::Instances;
+use crate::scalar::Scalar;
+
+/// Wraps every node whose expressions call user functions. Must be the last rule: the wrapper is
+/// no node that other rules know.
+#[derive(Debug, Default)]
+pub struct SandboxRule;
+
+impl PhysicalOptimizerRule for SandboxRule {
+    fn optimize(
+        &self,
+        plan: Arc<dyn ExecutionPlan>,
+        _: &ConfigOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        plan.transform_up(|node| {
+            if calls_functions(&node)? {
+                return Ok(Transformed::yes(Arc::new(SandboxExec::new(node)) as _));
+            }
+            Ok(Transformed::no(node))
+        })
+        .data()
+    }
+
+    fn name(&self) -> &str {
+        "sandbox"
+    }
+
+    fn schema_check(&self) -> bool {
+        true
+    }
+}
+
+fn calls_functions(node: &Arc<dyn ExecutionPlan>) -> Result<bool> {
+    let mut found = false;
+    node.apply_expressions(&mut |root: &Arc<dyn PhysicalExpr>| {
+        root.apply(|expr| {
+            let call = expr.downcast_ref::<ScalarFunctionExpr>();
+            found |= call.is_some_and(|call| call.fun().inner().is::<Scalar>());
+            Ok(if found {
+                TreeNodeRecursion::Stop
+            } else {
+                TreeNodeRecursion::Continue
+            })
+        })
+    })?;
+    Ok(found)
+}
+
+/// Runs its only child with instances for each partition, and accounts for their time.
+#[derive(Debug)]
+struct SandboxExec {
+    input: Arc<dyn ExecutionPlan>,
+    metrics: ExecutionPlanMetricsSet,
+}
+
+impl SandboxExec {
+    fn new(input: Arc<dyn ExecutionPlan>) -> Self {
+        Self {
+            input,
+            metrics: ExecutionPlanMetricsSet::new(),
+        }
+    }
+}
+
+impl DisplayAs for SandboxExec {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SandboxExec")
+    }
+}
+
+impl ExecutionPlan for SandboxExec {
+    fn name(&self) -> &str {
+        "SandboxExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        self.input.properties()
+    }
+
+    fn maintains_input_order(&self) -> Vec<bool> {
+        vec![true]
+    }
+
+    fn benefits_from_input_partitioning(&self) -> Vec<bool> {
+        vec![false]
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![&self.input]
+    }
+
+    fn apply_expressions(
+        &self,
+        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn with_new_children(
+        self: Arc<Self>,
+        mut children: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        match (children.pop(), children.is_empty()) {
+            (Some(input), true) => Ok(Arc::new(Self::new(input))),
+            _ => internal_err!("SandboxExec has one child"),
+        }
+    }
+
+    fn execute(
+        &self,
+        partition: usize,
+        context: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
+        // Some nodes evaluate expressions while they start.
+        let mut instances = Instances::default();
+        let input = instances.with(|| self.input.execute(partition, context))?;
+        Ok(Box::pin(PartitionStream {
+            input,
+            instances,
+            metrics: CallMetrics::new(&self.metrics, partition),
+        }))
+    }
+
+    fn metrics(&self) -> Option<MetricsSet> {
+        Some(self.metrics.clone_inner())
+    }
+
+    fn child_stats_requests(&self, partition: Option<usize>) -> Vec<ChildStats> {
+        vec![ChildStats::At(partition)]
+    }
+
+    fn statistics_from_inputs(
+        &self,
+        inputs: &[Arc<Statistics>],
+        _: &StatisticsArgs,
+    ) -> Result<Arc<Statistics>> {
+        Ok(Arc::clone(&inputs[0]))
+    }
+}
+
+/// What `EXPLAIN ANALYZE` shows of the calls.
+struct CallMetrics {
+    calls: Count,
+    rows: Count,
+    copy: Time,
+    guest: Time,
+    validate: Time,
+    seen: Timings,
+}
+
+impl CallMetrics {
+    fn new(set: &ExecutionPlanMetricsSet, partition: usize) -> Self {
+        Self {
+            calls: MetricBuilder::new(set).counter("function_calls", partition),
+            rows: MetricBuilder::new(set).counter("function_rows", partition),
+            copy: MetricBuilder::new(set).subset_time("function_copy_time", partition),
+            guest: MetricBuilder::new(set).subset_time("function_time", partition),
+            validate: MetricBuilder::new(set).subset_time("function_validate_time", partition),
+            seen: Timings::default(),
+        }
+    }
+
+    fn update(&mut self, now: Timings) {
+        let nanos =
+            |now: u64, before: u64| std::time::Duration::from_nanos(now.saturating_sub(before));
+        let count = |now: u64, before: u64| now.saturating_sub(before) as usize;
+        self.calls.add(count(now.calls, self.seen.calls));
+        self.rows.add(count(now.rows, self.seen.rows));
+        self.copy
+            .add_duration(nanos(now.copy_nanos, self.seen.copy_nanos));
+        self.guest
+            .add_duration(nanos(now.call_nanos, self.seen.call_nanos));
+        self.validate
+            .add_duration(nanos(now.validate_nanos, self.seen.validate_nanos));
+        self.seen = now;
+    }
+}
+
+struct PartitionStream {
+    input: SendableRecordBatchStream,
+    instances: Instances,
+    metrics: CallMetrics,
+}
+
+impl Stream for PartitionStream {
+    type Item = Result<RecordBatch>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        let polled = this.instances.with(|| this.input.poll_next_unpin(cx));
+        this.metrics.update(this.instances.timings());
+        if matches!(polled, Poll::Ready(None | Some(Err(_)))) {
+            // Gives the slots back before the stream is dropped, which may be much later.
+            this.instances = Instances::default();
+        }
+        polled
+    }
+}
+
+impl RecordBatchStream for PartitionStream {
+    fn schema(&self) -> SchemaRef {
+        self.input.schema()
+    }
+}

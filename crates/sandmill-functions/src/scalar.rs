@@ -1,0 +1,138 @@
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use datafusion::arrow::array::{Array, ArrayRef};
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
+use datafusion::common::{Result, ScalarValue, exec_err};
+use datafusion::logical_expr::{
+    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    Volatility,
+};
+use sandmill_sandbox::Argument;
+
+use crate::{JobScope, Version, coercion, instances};
+
+/// A function version for the statements of one job.
+pub fn scalar(version: Version, scope: Arc<JobScope>) -> ScalarUDF {
+    let volatility = match version.function().volatility {
+        sandmill_model::Volatility::Immutable => Volatility::Immutable,
+        sandmill_model::Volatility::Stable => Volatility::Stable,
+        sandmill_model::Volatility::Volatile => Volatility::Volatile,
+    };
+    let signature = if version.function().arguments.is_empty() {
+        Signature::nullary(volatility)
+    } else {
+        Signature::user_defined(volatility)
+    };
+    ScalarUDF::new_from_impl(Scalar {
+        version,
+        scope,
+        signature,
+    })
+}
+
+/// See [`scalar`]. Two of them are equal when they are the same version in the same job.
+#[derive(Debug)]
+pub(crate) struct Scalar {
+    version: Version,
+    scope: Arc<JobScope>,
+    signature: Signature,
+}
+
+impl PartialEq for Scalar {
+    fn eq(&self, other: &Self) -> bool {
+        self.version.pin == other.version.pin && Arc::ptr_eq(&self.scope, &other.scope)
+    }
+}
+
+impl Eq for Scalar {}
+
+impl Hash for Scalar {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.version.pin.hash(state);
+    }
+}
+
+impl ScalarUDFImpl for Scalar {
+    fn name(&self) -> &str {
+        &self.version.pin.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(self.version.function().returns.clone())
+    }
+
+    fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> Result<FieldRef> {
+        let function = self.version.function();
+        let from_arguments = function.strict && args.arg_fields.iter().any(|f| f.is_nullable());
+        let nullable = function.nullable || from_arguments;
+        Ok(Arc::new(Field::new(
+            self.name(),
+            function.returns.clone(),
+            nullable,
+        )))
+    }
+
+    fn coerce_types(&self, given: &[DataType]) -> Result<Vec<DataType>> {
+        coercion::coerce(self.version.function(), given)
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let function = self.version.function();
+        let immutable = function.volatility == sandmill_model::Volatility::Immutable;
+        if !immutable && !self.scope.is_executing() {
+            // Constant folding keeps an expression that it cannot evaluate.
+            return exec_err!(
+                "{} is not evaluated while a statement is planned",
+                self.name()
+            );
+        }
+        let arrays = args.args.iter().map(array).collect::<Result<Vec<_>>>()?;
+        let all_constant = args
+            .args
+            .iter()
+            .all(|a| matches!(a, ColumnarValue::Scalar(_)));
+        let volatile = function.volatility == sandmill_model::Volatility::Volatile;
+        // The same for all rows: computed once. A volatile function has a value for each row.
+        let rows = if all_constant && !volatile {
+            1
+        } else {
+            args.number_rows
+        };
+        let arguments: Vec<_> = args
+            .args
+            .iter()
+            .zip(&arrays)
+            .map(|(value, array)| match value {
+                ColumnarValue::Array(_) => Argument::Column(array.as_ref()),
+                ColumnarValue::Scalar(_) => Argument::Constant(array.as_ref()),
+            })
+            .collect();
+        let result = instances::call(&self.version, &self.scope, &arguments, rows)?;
+        if all_constant && !volatile {
+            return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(
+                &result, 0,
+            )?));
+        }
+        Ok(ColumnarValue::Array(result))
+    }
+}
+
+fn array(value: &ColumnarValue) -> Result<ArrayRef> {
+    let array = match value {
+        ColumnarValue::Array(array) => Arc::clone(array),
+        ColumnarValue::Scalar(scalar) => scalar.to_array()?,
+    };
+    // NULL without a type and dictionaries are the planner's to cast; it does not for constants.
+    match array.data_type() {
+        DataType::Dictionary(_, values) => {
+            let values = values.as_ref().clone();
+            Ok(datafusion::arrow::compute::cast(&array, &values)?)
+        }
+        _ => Ok(array),
+    }
+}
