@@ -1,1 +1,155 @@
-//! placeholder
+//! State that survives: jobs, functions, tables and tokens in a database, modules and results in
+//! files.
+//!
+//! Invariants:
+//! - Every query is about one tenant, but for the queue and the lookup of a token.
+//! - A change of state is checked against the table of `sandmill_model::JobState` in the transaction
+//!   that makes it.
+//! - What was acknowledged is on disk. Progress and claims may lag behind a power cut, never behind
+//!   the end of the process.
+#![deny(missing_docs)]
+
+pub mod blobs;
+mod records;
+mod sqlite;
+
+pub use records::{
+    Change, FunctionRecord, JobFilter, JobRecord, Page, Role, TableRecord, TokenRecord,
+};
+pub use sqlite::Sqlite;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use sandmill_model::{
+    Digest, JobId, JobState, LogLine, ModuleDescription, Progress, TenantId, TokenId,
+};
+
+/// Why the store cannot do what it is asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The thing is not there, or is another tenant's.
+    #[error("{0} does not exist")]
+    NotFound(String),
+    /// The present state does not permit it.
+    #[error("{0}")]
+    Conflict(String),
+    /// The queue is full.
+    #[error("{0} jobs wait already")]
+    QueueFull(u64),
+    /// A stored document cannot be read.
+    #[error("a stored {what} is damaged: {reason}")]
+    Damaged {
+        /// What it is.
+        what: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The database failed.
+    #[error("the database failed: {0}")]
+    Database(#[from] sqlx::Error),
+    /// A file could not be read or written.
+    #[error("{path}: {error}")]
+    File {
+        /// The file.
+        path: String,
+        /// What the system said.
+        error: std::io::Error,
+    },
+}
+
+/// A store shared by everything that needs it.
+pub type Shared = Arc<dyn Store>;
+
+/// Jobs, functions, tables and tokens. Times are microseconds since 1970.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// Adds a queued job; `QueueFull` when `limit` jobs of the tenant wait already.
+    async fn job_insert(&self, job: &JobRecord, limit: u64) -> Result<(), Error>;
+    /// One job.
+    async fn job_get(&self, tenant: &TenantId, id: JobId) -> Result<JobRecord, Error>;
+    /// Jobs, newest first.
+    async fn job_list(
+        &self,
+        tenant: &TenantId,
+        filter: &JobFilter,
+        limit: u32,
+        cursor: Option<&str>,
+    ) -> Result<Page<JobRecord>, Error>;
+    /// Takes the oldest queued job of any tenant and makes it `planning`.
+    async fn job_claim(&self, owner: &str, now: i64, lease: i64) -> Result<Option<JobRecord>, Error>;
+    /// Keeps a claim alive and stores progress; gives the state, so that a worker learns of a wish
+    /// to cancel. `NotFound` when the job is no longer the worker's.
+    async fn job_heartbeat(
+        &self,
+        tenant: &TenantId,
+        id: JobId,
+        owner: &str,
+        lease: i64,
+        progress: Progress,
+    ) -> Result<JobState, Error>;
+    /// Changes a job's state; `Conflict` when the table of states forbids it.
+    async fn job_change(
+        &self,
+        tenant: &TenantId,
+        id: JobId,
+        change: Change,
+        now: i64,
+    ) -> Result<JobRecord, Error>;
+    /// Claimed jobs whose lease ended before `before`.
+    async fn job_orphans(&self, before: i64) -> Result<Vec<JobRecord>, Error>;
+    /// Jobs of a tenant that have not ended.
+    async fn job_active(&self, tenant: &TenantId) -> Result<Vec<JobRecord>, Error>;
+    /// Adds log lines behind those that are there.
+    async fn log_append(&self, tenant: &TenantId, id: JobId, lines: &[LogLine]) -> Result<(), Error>;
+    /// Log lines from line `from` on (the first is 0).
+    async fn log_read(
+        &self,
+        tenant: &TenantId,
+        id: JobId,
+        from: u64,
+        limit: u32,
+    ) -> Result<Vec<LogLine>, Error>;
+
+    /// Adds a version of each function of a module. A function whose newest version is the same
+    /// module keeps it. `Conflict` when a name belongs to another package.
+    async fn function_publish(
+        &self,
+        tenant: &TenantId,
+        module: &ModuleDescription,
+        now: i64,
+    ) -> Result<Vec<FunctionRecord>, Error>;
+    /// The newest version of each function, by name.
+    async fn function_list(&self, tenant: &TenantId) -> Result<Vec<FunctionRecord>, Error>;
+    /// All versions of a function that are not deleted, newest first.
+    async fn function_versions(
+        &self,
+        tenant: &TenantId,
+        name: &str,
+    ) -> Result<Vec<FunctionRecord>, Error>;
+    /// Deletes all versions of a function; their numbers are never given again.
+    async fn function_delete(&self, tenant: &TenantId, name: &str, now: i64) -> Result<(), Error>;
+    /// What a module says of itself.
+    async fn module_get(&self, tenant: &TenantId, digest: Digest) -> Result<ModuleDescription, Error>;
+
+    /// Adds a table; `Conflict` when the name is taken and `replace` is false.
+    async fn table_put(
+        &self,
+        tenant: &TenantId,
+        table: &TableRecord,
+        replace: bool,
+    ) -> Result<(), Error>;
+    /// One table.
+    async fn table_get(&self, tenant: &TenantId, name: &str) -> Result<TableRecord, Error>;
+    /// All tables by name.
+    async fn table_list(&self, tenant: &TenantId) -> Result<Vec<TableRecord>, Error>;
+    /// Forgets a table; its files stay.
+    async fn table_delete(&self, tenant: &TenantId, name: &str) -> Result<(), Error>;
+
+    /// Adds a token.
+    async fn token_insert(&self, token: &TokenRecord) -> Result<(), Error>;
+    /// The token with this public id, of any tenant.
+    async fn token_find(&self, id: TokenId) -> Result<Option<TokenRecord>, Error>;
+    /// Whether the database answers and can be written.
+    async fn ready(&self) -> Result<(), Error>;
+}

@@ -1,0 +1,196 @@
+//! The embedded store: one SQLite file.
+
+mod catalog;
+mod jobs;
+
+use std::path::Path;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use sandmill_model::{
+    Digest, JobId, JobState, LogLine, ModuleDescription, Progress, TenantId, TokenId,
+};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+
+use crate::{
+    Change, Error, FunctionRecord, JobFilter, JobRecord, Page, Store, TableRecord, TokenRecord,
+};
+
+/// A store in one SQLite file.
+pub struct Sqlite {
+    read: SqlitePool,
+    /// Commits that must survive a power cut.
+    durable: SqlitePool,
+    /// Commits that need only survive the process: claims, heartbeats, log lines. The next durable
+    /// commit carries them along.
+    relaxed: SqlitePool,
+}
+
+impl Sqlite {
+    /// Opens or makes the file and brings its schema up to date.
+    pub async fn open(path: &Path) -> Result<Self, Error> {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .busy_timeout(Duration::from_secs(20))
+            .synchronous(SqliteSynchronous::Full);
+        // One connection for each kind of writer: SQLite has one writer at a time anyway.
+        let one = || SqlitePoolOptions::new().max_connections(1);
+        let durable = one().connect_with(options.clone()).await?;
+        migrate(&durable).await?;
+        let normal = options.clone().synchronous(SqliteSynchronous::Normal);
+        Ok(Self {
+            read: SqlitePoolOptions::new().max_connections(4).connect_with(options).await?,
+            relaxed: one().connect_with(normal).await?,
+            durable,
+        })
+    }
+}
+
+/// Schema changes in order; the file's `user_version` counts those that it has seen.
+const MIGRATIONS: &[&str] = &[include_str!("../migrations/sqlite/0001_start.sql")];
+
+async fn migrate(pool: &SqlitePool) -> Result<(), Error> {
+    let mut tx = pool.begin_with("BEGIN IMMEDIATE").await?;
+    let seen: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut *tx).await?;
+    let seen = usize::try_from(seen).unwrap_or(usize::MAX);
+    if seen > MIGRATIONS.len() {
+        let reason = "a newer version of Sandmill made it; start that version".to_owned();
+        return Err(Error::Damaged { what: "database", reason });
+    }
+    for migration in &MIGRATIONS[seen..] {
+        sqlx::raw_sql(*migration).execute(&mut *tx).await?;
+    }
+    let version = format!("PRAGMA user_version = {}", MIGRATIONS.len());
+    sqlx::raw_sql(sqlx::AssertSqlSafe(version)).execute(&mut *tx).await?;
+    Ok(tx.commit().await?)
+}
+
+/// A document as stored.
+fn json<T: Serialize>(what: &'static str, value: &T) -> Result<String, Error> {
+    serde_json::to_string(value).map_err(|e| Error::Damaged { what, reason: e.to_string() })
+}
+
+/// A stored document.
+fn parse<T: DeserializeOwned>(what: &'static str, text: &str) -> Result<T, Error> {
+    serde_json::from_str(text).map_err(|e| Error::Damaged { what, reason: e.to_string() })
+}
+
+#[async_trait]
+impl Store for Sqlite {
+    async fn job_insert(&self, job: &JobRecord, limit: u64) -> Result<(), Error> {
+        jobs::insert(&self.durable, job, limit).await
+    }
+    async fn job_get(&self, tenant: &TenantId, id: JobId) -> Result<JobRecord, Error> {
+        jobs::get(&self.read, tenant, id).await
+    }
+    async fn job_list(
+        &self,
+        tenant: &TenantId,
+        filter: &JobFilter,
+        limit: u32,
+        cursor: Option<&str>,
+    ) -> Result<Page<JobRecord>, Error> {
+        jobs::list(&self.read, tenant, filter, limit, cursor).await
+    }
+    async fn job_claim(&self, owner: &str, now: i64, lease: i64) -> Result<Option<JobRecord>, Error> {
+        jobs::claim(&self.relaxed, owner, now, lease).await
+    }
+    async fn job_heartbeat(
+        &self,
+        tenant: &TenantId,
+        id: JobId,
+        owner: &str,
+        lease: i64,
+        progress: Progress,
+    ) -> Result<JobState, Error> {
+        jobs::heartbeat(&self.relaxed, tenant, id, owner, lease, progress).await
+    }
+    async fn job_change(
+        &self,
+        tenant: &TenantId,
+        id: JobId,
+        change: Change,
+        now: i64,
+    ) -> Result<JobRecord, Error> {
+        let pool = if change.state.is_terminal() { &self.durable } else { &self.relaxed };
+        jobs::change(pool, tenant, id, change, now).await
+    }
+    async fn job_orphans(&self, before: i64) -> Result<Vec<JobRecord>, Error> {
+        jobs::orphans(&self.read, before).await
+    }
+    async fn job_active(&self, tenant: &TenantId) -> Result<Vec<JobRecord>, Error> {
+        jobs::active(&self.read, tenant).await
+    }
+    async fn log_append(&self, tenant: &TenantId, id: JobId, lines: &[LogLine]) -> Result<(), Error> {
+        jobs::log_append(&self.relaxed, tenant, id, lines).await
+    }
+    async fn log_read(
+        &self,
+        tenant: &TenantId,
+        id: JobId,
+        from: u64,
+        limit: u32,
+    ) -> Result<Vec<LogLine>, Error> {
+        jobs::log_read(&self.read, tenant, id, from, limit).await
+    }
+    async fn function_publish(
+        &self,
+        tenant: &TenantId,
+        module: &ModuleDescription,
+        now: i64,
+    ) -> Result<Vec<FunctionRecord>, Error> {
+        catalog::publish(&self.durable, tenant, module, now).await
+    }
+    async fn function_list(&self, tenant: &TenantId) -> Result<Vec<FunctionRecord>, Error> {
+        catalog::functions(&self.read, tenant).await
+    }
+    async fn function_versions(
+        &self,
+        tenant: &TenantId,
+        name: &str,
+    ) -> Result<Vec<FunctionRecord>, Error> {
+        catalog::versions(&self.read, tenant, name).await
+    }
+    async fn function_delete(&self, tenant: &TenantId, name: &str, now: i64) -> Result<(), Error> {
+        catalog::function_delete(&self.durable, tenant, name, now).await
+    }
+    async fn module_get(&self, tenant: &TenantId, digest: Digest) -> Result<ModuleDescription, Error> {
+        catalog::module(&self.read, tenant, digest).await
+    }
+    async fn table_put(
+        &self,
+        tenant: &TenantId,
+        table: &TableRecord,
+        replace: bool,
+    ) -> Result<(), Error> {
+        catalog::table_put(&self.durable, tenant, table, replace).await
+    }
+    async fn table_get(&self, tenant: &TenantId, name: &str) -> Result<TableRecord, Error> {
+        catalog::table_get(&self.read, tenant, name).await
+    }
+    async fn table_list(&self, tenant: &TenantId) -> Result<Vec<TableRecord>, Error> {
+        catalog::table_list(&self.read, tenant).await
+    }
+    async fn table_delete(&self, tenant: &TenantId, name: &str) -> Result<(), Error> {
+        catalog::table_delete(&self.durable, tenant, name).await
+    }
+    async fn token_insert(&self, token: &TokenRecord) -> Result<(), Error> {
+        catalog::token_insert(&self.durable, token).await
+    }
+    async fn token_find(&self, id: TokenId) -> Result<Option<TokenRecord>, Error> {
+        catalog::token_find(&self.read, id).await
+    }
+    async fn ready(&self) -> Result<(), Error> {
+        // Takes the write lock and gives it back: fails on a full disk or a read-only folder.
+        let mut connection = self.relaxed.acquire().await?;
+        sqlx::query("BEGIN IMMEDIATE").execute(&mut *connection).await?;
+        sqlx::query("ROLLBACK").execute(&mut *connection).await?;
+        Ok(())
+    }
+}
