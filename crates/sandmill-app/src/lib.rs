@@ -1,1 +1,10 @@
-//! placeholder
+//! Everything put together: the server and the command line.
+//!
+//! Invariant: no logic that another layer could have; here things are only connected and shown.
+#![deny(missing_docs)]
+
+pub mod cli;
+mod runners;
+mod server;
+
+pub use server::{Error, Server, Settings};

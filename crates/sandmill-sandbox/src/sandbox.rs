@@ -140,6 +140,11 @@ impl Sandbox {
         &self.0.core.settings
     }
 
+    /// A module that is in memory already.
+    pub fn loaded(&self, tenant: &TenantId, digest: Digest) -> Option<Module> {
+        self.0.recall(&(tenant.clone(), digest))
+    }
+
     /// Makes a module callable: from memory, from the cache on disk, or by compiling it. Blocks, up
     /// to the compiler's limits; call it where blocking is allowed.
     ///

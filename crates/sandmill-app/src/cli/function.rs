@@ -1,0 +1,98 @@
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use sandmill_api_types::Function as FunctionBody;
+
+use super::fault::Fault;
+use super::output::{self, Output};
+use super::session::Target;
+
+#[derive(Subcommand)]
+pub(crate) enum Function {
+    /// Publish the functions of a module.
+    Upload(Upload),
+    /// List functions.
+    List(List),
+    /// Show a function and its versions.
+    Show(One),
+    /// Delete a function with all versions.
+    Delete(One),
+}
+
+#[derive(Args)]
+pub(crate) struct Upload {
+    /// The module.
+    module: PathBuf,
+    #[arg(short, long, value_enum, default_value = "table")]
+    output: Output,
+    #[command(flatten)]
+    target: Target,
+}
+
+#[derive(Args)]
+pub(crate) struct List {
+    #[arg(short, long, value_enum, default_value = "table")]
+    output: Output,
+    #[command(flatten)]
+    target: Target,
+}
+
+#[derive(Args)]
+pub(crate) struct One {
+    /// The function's name.
+    name: String,
+    #[arg(short, long, value_enum, default_value = "table")]
+    output: Output,
+    #[command(flatten)]
+    target: Target,
+}
+
+fn table(functions: &[FunctionBody]) -> String {
+    let row = |f: &FunctionBody| {
+        vec![f.name.clone(), f.version.to_string(), f.signature.clone(), f.volatility.clone(), f.package.clone()]
+    };
+    let headers = ["name", "version", "signature", "volatility", "package"];
+    output::grid(&headers, &[false, true], functions.iter().map(row).collect())
+}
+
+impl Function {
+    pub(crate) async fn run(self) -> Result<(), Fault> {
+        match self {
+            Self::Upload(upload) => {
+                let session = upload.target.open().await?;
+                let done = session.add_function(&upload.module).await?;
+                match upload.output {
+                    Output::Json => output::json(&done)?,
+                    _ => println!("{}", table(&done.functions)),
+                }
+                session.close().await;
+            }
+            Self::List(list) => {
+                let functions = list.target.open().await?.client.function_list().await?;
+                match list.output {
+                    Output::Json => output::json(&functions)?,
+                    _ => println!("{}", table(&functions.items)),
+                }
+            }
+            Self::Show(one) => {
+                let versions = one.target.open().await?.client.function_versions(&one.name).await?;
+                if one.output == Output::Json {
+                    return output::json(&versions);
+                }
+                let newest = &versions.items[0];
+                println!("{}\n  {}", newest.signature, newest.doc.replace('\n', "\n  "));
+                for example in &newest.examples {
+                    println!("  example: {example}");
+                }
+                for version in &versions.items {
+                    println!("  version {} of {}: module {}", version.version, version.created_at, version.digest);
+                }
+            }
+            Self::Delete(one) => {
+                one.target.open().await?.client.function_delete(&one.name).await?;
+                println!("{} is deleted", one.name);
+            }
+        }
+        Ok(())
+    }
+}

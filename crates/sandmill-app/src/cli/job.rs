@@ -1,0 +1,307 @@
+use std::collections::BTreeMap;
+use std::io::{IsTerminal, Read};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use indicatif::{ProgressBar, ProgressStyle};
+use sandmill_api_types::{Client, ClientError, Job as JobBody, JobState, Limits, NewJob, OnResultLimit, Param};
+
+use super::fault::Fault;
+use super::output::{self, Output};
+use super::session::Target;
+
+/// Rows of a result that a table shows.
+const SHOWN: u64 = 100;
+
+#[derive(Subcommand)]
+pub(crate) enum Job {
+    /// Submit a job, wait for its end and print its result.
+    Submit(Submit),
+    /// List jobs, newest first.
+    List(List),
+    /// Show a job.
+    Show(One),
+    /// Ask a job to stop.
+    Cancel(One),
+    /// Run an ended job again.
+    Retry(One),
+    /// Print what a job's functions logged.
+    Logs(One),
+    /// Print how a job runs.
+    Plan(One),
+    /// Print a job's result.
+    Results(One),
+}
+
+#[derive(Args)]
+pub(crate) struct Submit {
+    /// The statement; `-` or nothing reads it from standard input.
+    sql: Option<String>,
+    /// Read the statement from a file.
+    #[arg(short, long, conflicts_with = "sql", value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// Value of a parameter, name=value; JSON numbers, true, false and null are taken as such.
+    #[arg(short, long = "param", value_name = "NAME=VALUE")]
+    params: Vec<String>,
+    /// Register a table first, name=path.
+    #[arg(short, long = "table", value_name = "NAME=PATH")]
+    tables: Vec<String>,
+    /// Publish a module first.
+    #[arg(long = "function", value_name = "FILE")]
+    functions: Vec<PathBuf>,
+    /// Label, name=value.
+    #[arg(long = "label", value_name = "NAME=VALUE")]
+    labels: Vec<String>,
+    /// Wall-clock limit, like 30s or 10m.
+    #[arg(long)]
+    timeout: Option<String>,
+    /// Cut the result at its limit instead of failing.
+    #[arg(long)]
+    truncate: bool,
+    /// Print the job's id and do not wait.
+    #[arg(long, conflicts_with = "local")]
+    detach: bool,
+    #[arg(short, long, value_enum, default_value = "table")]
+    output: Output,
+    #[command(flatten)]
+    target: Target,
+}
+
+#[derive(Args)]
+pub(crate) struct List {
+    /// Only jobs in this state.
+    #[arg(long)]
+    state: Option<String>,
+    /// How many.
+    #[arg(long, default_value_t = 20)]
+    limit: u32,
+    #[arg(short, long, value_enum, default_value = "table")]
+    output: Output,
+    #[command(flatten)]
+    target: Target,
+}
+
+#[derive(Args)]
+pub(crate) struct One {
+    /// The job's id.
+    id: String,
+    #[arg(short, long, value_enum, default_value = "table")]
+    output: Output,
+    #[command(flatten)]
+    target: Target,
+}
+
+fn pair(text: &str) -> Result<(String, String), Fault> {
+    let pair = text.split_once('=').ok_or_else(|| Fault::usage(format!("`{text}` is not name=value")))?;
+    Ok((pair.0.to_owned(), pair.1.to_owned()))
+}
+
+impl Job {
+    pub(crate) async fn run(self) -> Result<(), Fault> {
+        match self {
+            Self::Submit(submit) => submit.run().await,
+            Self::List(list) => list.run().await,
+            Self::Show(one) => {
+                let client = one.target.open().await?.client;
+                show(&client.job_view(&one.id, Duration::ZERO, None).await?, one.output)
+            }
+            Self::Cancel(one) => {
+                let job = one.target.open().await?.client.job_cancel(&one.id).await?;
+                println!("{} is {}", job.id, job.state.as_str());
+                Ok(())
+            }
+            Self::Retry(one) => {
+                let job = one.target.open().await?.client.job_retry(&one.id).await?;
+                println!("{}", job.id);
+                Ok(())
+            }
+            Self::Logs(one) => one.logs().await,
+            Self::Plan(one) => {
+                let plan = one.target.open().await?.client.job_plan(&one.id).await?;
+                print!("{}", plan.plan);
+                Ok(())
+            }
+            Self::Results(one) => print(&one.target.open().await?.client, &one.id, one.output).await,
+        }
+    }
+}
+
+impl One {
+    async fn logs(&self) -> Result<(), Fault> {
+        let client = self.target.open().await?.client;
+        let mut from = 0;
+        loop {
+            let page = client.job_logs(&self.id, from).await?;
+            if page.lines.is_empty() {
+                return Ok(());
+            }
+            for line in &page.lines {
+                match self.output {
+                    Output::Json => output::json(line)?,
+                    _ => println!("{} {:5} {}: {}", line.at, line.level, line.function, line.message),
+                }
+            }
+            from = page.next;
+        }
+    }
+}
+
+impl List {
+    async fn run(&self) -> Result<(), Fault> {
+        let client = self.target.open().await?.client;
+        let list = client.job_list(self.state.as_deref(), self.limit, None).await?;
+        if self.output == Output::Json {
+            return output::json(&list);
+        }
+        let row = |job: &JobBody| {
+            let sql: String = job.sql.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(60).collect();
+            let rows = job.rows.map(|r| r.to_string()).unwrap_or_default();
+            let created = job.created_at.get(..19).unwrap_or(&job.created_at).replace('T', " ");
+            vec![job.id.clone(), job.state.as_str().to_owned(), created, rows, sql]
+        };
+        let rows = list.items.iter().map(row).collect();
+        println!("{}", output::grid(&["id", "state", "created", "rows", "sql"], &[false, false, false, true], rows));
+        Ok(())
+    }
+}
+
+impl Submit {
+    async fn run(self) -> Result<(), Fault> {
+        let job = self.job()?;
+        let session = self.target.open().await?;
+        let result = async {
+            for path in &self.functions {
+                session.add_function(path).await?;
+            }
+            for table in &self.tables {
+                session.add_table(table).await?;
+            }
+            self.submit(&session.client, &job).await
+        };
+        let result = result.await;
+        session.close().await;
+        result
+    }
+
+    fn job(&self) -> Result<NewJob, Fault> {
+        let sql = match (&self.sql, &self.file) {
+            (Some(sql), _) if sql != "-" => sql.clone(),
+            (_, Some(path)) => std::fs::read_to_string(path)
+                .map_err(|e| Fault::failed(format!("{} cannot be read: {e}", path.display())))?,
+            _ => {
+                if std::io::stdin().is_terminal() {
+                    eprintln!("Reading the statement from standard input; end it with Ctrl-D.");
+                }
+                let mut sql = String::new();
+                std::io::stdin().read_to_string(&mut sql)?;
+                sql
+            }
+        };
+        let param = |text: &String| {
+            let (name, value) = pair(text)?;
+            // Objects and lists are no parameters, so they are texts.
+            let parsed = serde_json::from_str(&value).ok();
+            let scalar = parsed.filter(|v: &serde_json::Value| !v.is_object() && !v.is_array());
+            Ok(Param { name, sql_type: None, value: scalar.unwrap_or_else(|| value.into()) })
+        };
+        Ok(NewJob {
+            sql,
+            params: self.params.iter().map(param).collect::<Result<_, Fault>>()?,
+            functions: BTreeMap::new(),
+            timeout: self.timeout.clone(),
+            limits: Limits::default(),
+            on_result_limit: if self.truncate { OnResultLimit::Truncate } else { OnResultLimit::Fail },
+            labels: self.labels.iter().map(|l| pair(l)).collect::<Result<_, Fault>>()?,
+        })
+    }
+
+    async fn submit(&self, client: &Client, job: &NewJob) -> Result<(), Fault> {
+        let placed = |e: ClientError| match e {
+            ClientError::Problem(problem) => Fault::problem(&problem, Some(&job.sql)),
+            other => other.into(),
+        };
+        if self.detach {
+            let job = client.job_submit(job, Duration::ZERO).await.map_err(placed)?;
+            println!("{}", job.id);
+            return Ok(());
+        }
+        let submitted = client.job_submit(job, Duration::from_millis(300)).await.map_err(placed)?;
+        let ended = tokio::select! {
+            ended = follow(client, submitted.clone()) => ended?,
+            signal = tokio::signal::ctrl_c() => {
+                signal?;
+                client.job_cancel(&submitted.id).await?;
+                return Err(Fault::interrupted(format!("\n{} was asked to stop", submitted.id)));
+            }
+        };
+        match (ended.state, &ended.error) {
+            (JobState::Succeeded, _) => print(client, &ended.id, self.output).await,
+            (_, Some(problem)) => {
+                eprintln!("{} {}", ended.id, ended.state.as_str());
+                Err(Fault::problem(problem, Some(&job.sql)))
+            }
+            (state, None) => Err(Fault::failed(format!("{} was {}", ended.id, state.as_str()))),
+        }
+    }
+}
+
+/// Waits for the end of a job, with a bar on a terminal.
+async fn follow(client: &Client, mut job: JobBody) -> Result<JobBody, Fault> {
+    if job.state.is_terminal() {
+        return Ok(job);
+    }
+    let bar = if std::io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
+    let style = |template: &str| ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    bar.set_style(style("{spinner} {msg} {elapsed}"));
+    bar.enable_steady_tick(Duration::from_millis(120));
+    while !job.state.is_terminal() {
+        if let Some(total) = job.progress.rows_total.filter(|t| *t > 0) {
+            bar.set_style(style("{msg} [{bar:30}] {human_pos}/{human_len} rows {elapsed}"));
+            bar.set_length(total);
+            bar.set_position(job.progress.rows_read.min(total));
+        }
+        bar.set_message(job.state.as_str());
+        job = client.job_view(&job.id, Duration::from_millis(300), Some(job.revision)).await?;
+    }
+    bar.finish_and_clear();
+    Ok(job)
+}
+
+fn show(job: &JobBody, output: Output) -> Result<(), Fault> {
+    if output == Output::Json {
+        return output::json(job);
+    }
+    println!("{}  {}", job.id, job.state.as_str());
+    let line = |name: &str, value: Option<String>| {
+        if let Some(value) = value {
+            println!("  {name:<9} {value}");
+        }
+    };
+    line("reason", job.state_reason.clone());
+    line("created", Some(job.created_at.clone()));
+    line("started", job.started_at.clone());
+    line("finished", job.finished_at.clone());
+    line("attempt", Some(format!("{} of {}", job.attempt, job.max_attempts)));
+    line("read", Some(format!("{} rows", job.progress.rows_read)));
+    line("result", job.rows.map(|rows| format!("{rows} rows, {} bytes", job.bytes.unwrap_or(0))));
+    for pin in &job.functions {
+        line("function", Some(format!("{} version {} ({})", pin.name, pin.version, &pin.digest[..12.min(pin.digest.len())])));
+    }
+    line("retry of", job.retry_of.clone());
+    println!("  {}", job.sql.trim().replace('\n', "\n  "));
+    if let Some(problem) = &job.error {
+        println!("  error[{}]: {}", problem.code, problem.detail);
+    }
+    Ok(())
+}
+
+async fn print(client: &Client, id: &str, output: Output) -> Result<(), Fault> {
+    match output.format() {
+        None => {
+            println!("{}", output::rows(&client.job_rows(id, 0, SHOWN).await?));
+            Ok(())
+        }
+        Some(format) => output::copy(client.job_download(id, format).await?).await,
+    }
+}

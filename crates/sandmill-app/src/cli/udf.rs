@@ -1,0 +1,205 @@
+mod build;
+mod project;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{Args, Subcommand, ValueEnum};
+use sandmill_api_types::{Column, JobState, NewJob};
+use sandmill_sandbox::{Inspection, inspect};
+
+use super::fault::Fault;
+use super::output::{self, Output};
+use super::session::Target;
+
+#[derive(Subcommand)]
+pub(crate) enum Udf {
+    /// Make a project for a function.
+    New(New),
+    /// Build the project in a folder into a module.
+    Build(Build),
+    /// Show what a module offers and needs, without running it.
+    Inspect(Inspect),
+    /// Run a function of a module on a table, in this process.
+    Test(Test),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Language {
+    /// Rust with the sandmill crate.
+    Rust,
+    /// C with sandmill.h.
+    C,
+}
+
+#[derive(Args)]
+pub(crate) struct New {
+    /// Name of the project: lower-case letters, digits and `_`.
+    name: String,
+    /// Language.
+    #[arg(long, value_enum, default_value = "rust")]
+    lang: Language,
+    /// Folder to make; by default the name.
+    #[arg(long)]
+    path: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub(crate) struct Build {
+    /// Folder of the project.
+    #[arg(default_value = ".")]
+    path: PathBuf,
+    /// Where the module goes; by default NAME.wasm in the project.
+    #[arg(short, long = "out", value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub(crate) struct Inspect {
+    /// The module.
+    module: PathBuf,
+    #[arg(short, long, value_enum, default_value = "table")]
+    output: Output,
+}
+
+#[derive(Args)]
+pub(crate) struct Test {
+    /// The module.
+    module: PathBuf,
+    /// The function.
+    #[arg(long = "fn", value_name = "NAME")]
+    function: String,
+    /// A Parquet, CSV or JSON file.
+    #[arg(long, value_name = "FILE")]
+    input: PathBuf,
+    /// Expressions over the file's columns, one for each argument; by default the columns named
+    /// like the arguments, else the first columns.
+    #[arg(long, value_delimiter = ',')]
+    args: Vec<String>,
+    /// Rows to compute.
+    #[arg(long, default_value_t = 20)]
+    limit: u64,
+    #[arg(short, long, value_enum, default_value = "table")]
+    output: Output,
+}
+
+impl Udf {
+    pub(crate) async fn run(self) -> Result<(), Fault> {
+        match self {
+            Self::New(new) => {
+                let path = new.path.clone().unwrap_or_else(|| PathBuf::from(&new.name));
+                project::create(&new.name, new.lang, &path)?;
+                println!("{} is ready. Next:", path.display());
+                println!("  sandmill udf build {}", path.display());
+                Ok(())
+            }
+            Self::Build(build) => {
+                let out = build::build(&build.path, build.out.as_deref())?;
+                let found = read(&out)?;
+                let functions = &found.description.functions;
+                println!("{}: {} bytes", out.display(), found.description.size);
+                functions.iter().for_each(|f| println!("  {}", f.signature()));
+                Ok(())
+            }
+            Self::Inspect(args) => show(&read(&args.module)?, args.output),
+            Self::Test(test) => test.run().await,
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<Inspection, Fault> {
+    let wasm = std::fs::read(path).map_err(|e| Fault::failed(format!("{} cannot be read: {e}", path.display())))?;
+    inspect(&wasm).map_err(|e| Fault::problem(&e.into_failure(None).into(), None))
+}
+
+fn show(found: &Inspection, output: Output) -> Result<(), Fault> {
+    let module = &found.description;
+    if output == Output::Json {
+        return output::json(module);
+    }
+    println!("package   {} {}", module.package, module.package_version);
+    println!("digest    {}", module.digest);
+    println!("size      {} bytes", module.size);
+    println!("abi       {}", module.abi);
+    println!("language  {}", module.language);
+    println!("sdk       {}", module.sdk);
+    let imports = if module.imports.is_empty() { "none".into() } else { module.imports.join(", ") };
+    println!("imports   {imports}");
+    for function in &module.functions {
+        println!("\n{}", function.signature());
+        let strict = if function.strict { "NULL in gives NULL out" } else { "called on NULL" };
+        println!("  {:?}, {strict}", function.volatility);
+        if !function.doc.is_empty() {
+            println!("  {}", function.doc.replace('\n', "\n  "));
+        }
+        function.examples.iter().for_each(|example| println!("  example: {example}"));
+    }
+    Ok(())
+}
+
+impl Test {
+    async fn run(self) -> Result<(), Fault> {
+        let found = read(&self.module)?;
+        let functions = &found.description.functions;
+        let function = functions.iter().find(|f| f.name == self.function).ok_or_else(|| {
+            let names: Vec<_> = functions.iter().map(|f| f.name.as_str()).collect();
+            Fault::usage(format!("the module has no function {}; it has {}", self.function, names.join(", ")))
+        })?;
+        let session = Target::here().open().await?;
+        let result = async {
+            session.add_function(&self.module).await?;
+            let path = self.input.to_string_lossy();
+            let table = session.table("input", &path, None, true)?;
+            let table = session.client.table_create(&table).await?;
+            let names: Vec<_> = function.arguments.iter().map(|a| a.name.clone()).collect();
+            let arguments = arguments(&self.args, &names, &table.columns)?;
+            let call = format!("{}({}) AS {}", function.name, arguments.join(", "), quote(&format!("{}()", function.name)));
+            let sql = format!("SELECT *, {call} FROM input LIMIT {}", self.limit);
+            let job = NewJob { sql: sql.clone(), ..NewJob::default() };
+            let mut job = session.client.job_submit(&job, Duration::from_secs(30)).await?;
+            while !job.state.is_terminal() {
+                job = session.client.job_view(&job.id, Duration::from_secs(30), Some(job.revision)).await?;
+            }
+            for line in session.client.job_logs(&job.id, 0).await?.lines {
+                eprintln!("{:5} {}: {}", line.level, line.function, line.message);
+            }
+            match (job.state, &job.error) {
+                (JobState::Succeeded, _) => match self.output.format() {
+                    None => {
+                        println!("{}", output::rows(&session.client.job_rows(&job.id, 0, self.limit.clamp(1, 100_000)).await?));
+                        Ok(())
+                    }
+                    Some(format) => output::copy(session.client.job_download(&job.id, format).await?).await,
+                },
+                (_, Some(problem)) => Err(Fault::problem(problem, Some(&sql))),
+                (state, None) => Err(Fault::failed(format!("the job was {}", state.as_str()))),
+            }
+        };
+        let result = result.await;
+        session.close().await;
+        result
+    }
+}
+
+fn quote(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// What each argument is computed from.
+fn arguments(given: &[String], names: &[String], columns: &[Column]) -> Result<Vec<String>, Fault> {
+    if !given.is_empty() {
+        return Ok(given.to_vec());
+    }
+    let has = |name: &String| columns.iter().any(|c| c.name == *name);
+    if names.iter().all(has) {
+        return Ok(names.iter().map(|name| quote(name)).collect());
+    }
+    if columns.len() < names.len() {
+        return Err(Fault::usage(format!(
+            "the function takes {} arguments, the file has {} columns\n  hint: write the arguments with --args",
+            names.len(),
+            columns.len()
+        )));
+    }
+    Ok(columns.iter().take(names.len()).map(|c| quote(&c.name)).collect())
+}

@@ -1,0 +1,148 @@
+//! Builds a project with the compilers of this machine.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::cli::fault::Fault;
+
+const TARGET: &str = "wasm32-unknown-unknown";
+
+/// Builds the project in `folder` and gives the module's path.
+pub(crate) fn build(folder: &Path, out: Option<&Path>) -> Result<PathBuf, Fault> {
+    let folder = std::fs::canonicalize(folder)
+        .map_err(|e| Fault::failed(format!("{}: {e}", folder.display())))?;
+    if folder.join("Cargo.toml").exists() {
+        return rust(&folder, out);
+    }
+    let sources = sources(&folder)?;
+    if sources.is_empty() {
+        return Err(Fault::usage(format!(
+            "{} has neither Cargo.toml nor C files\n  hint: make a project with `sandmill udf new`",
+            folder.display()
+        )));
+    }
+    c(&folder, &sources, out)
+}
+
+fn finish(folder: &Path, built: &Path, name: &str, out: Option<&Path>) -> Result<PathBuf, Fault> {
+    let out = out.map_or_else(|| folder.join(format!("{name}.wasm")), Path::to_owned);
+    if !optimise(built, &out) {
+        std::fs::copy(built, &out).map_err(|e| Fault::failed(format!("{}: {e}", out.display())))?;
+    }
+    // Shown as the user would write it.
+    let here = std::env::current_dir().ok();
+    let short = here.and_then(|here| out.strip_prefix(here).ok().map(Path::to_owned));
+    Ok(short.unwrap_or(out))
+}
+
+/// Binaryen inlines across functions where compilers did not; without it modules are a little slower.
+fn optimise(from: &Path, to: &Path) -> bool {
+    let status = Command::new("wasm-opt")
+        .args(["-O3", "--inlining-optimizing", "--enable-simd", "--enable-bulk-memory"])
+        .args(["--enable-sign-ext", "--enable-nontrapping-float-to-int", "--enable-mutable-globals"])
+        .arg(from)
+        .arg("-o")
+        .arg(to)
+        .stderr(std::process::Stdio::null())
+        .status();
+    status.is_ok_and(|s| s.success())
+}
+
+fn run(command: &mut Command) -> Result<(), Fault> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let status = command.status().map_err(|e| Fault::failed(format!("{name} cannot be run: {e}")))?;
+    if status.success() { Ok(()) } else { Err(Fault::failed(format!("{name} failed; its messages are above"))) }
+}
+
+fn has_target(rustc: &Path) -> bool {
+    let output = Command::new(rustc).args(["--print", "target-libdir", "--target", TARGET]).output();
+    let Ok(output) = output else { return false };
+    let folder = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    output.status.success()
+        && std::fs::read_dir(folder).is_ok_and(|mut entries| {
+            entries.any(|e| e.is_ok_and(|e| e.file_name().to_string_lossy().starts_with("libcore")))
+        })
+}
+
+/// A Rust compiler that has the WebAssembly target.
+fn rustc() -> Result<PathBuf, Fault> {
+    let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or(home).unwrap_or_default();
+    let named = std::env::var_os("SANDMILL_WASM_RUSTC").map(PathBuf::from);
+    let candidates = [named, Some("rustc".into()), Some(cache.join("sandmill/toolchains/rust-wasm/rustc"))];
+    candidates.into_iter().flatten().find(|rustc| has_target(rustc)).ok_or_else(|| {
+        Fault::failed(format!(
+            "no Rust compiler here has the target {TARGET}\n  hint: run `rustup target add {TARGET}`, \
+             or name a compiler that has it in SANDMILL_WASM_RUSTC"
+        ))
+    })
+}
+
+fn rust(folder: &Path, out: Option<&Path>) -> Result<PathBuf, Fault> {
+    let manifest = std::fs::read_to_string(folder.join("Cargo.toml"))?;
+    let name = manifest
+        .lines()
+        .find_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"'))
+        .ok_or_else(|| Fault::failed("Cargo.toml has no package name"))?
+        .replace('-', "_");
+    let target = folder.join("target");
+    run(Command::new("cargo")
+        .args(["build", "--release", "--target", TARGET, "--target-dir"])
+        .arg(&target)
+        .current_dir(folder)
+        .env("RUSTC", rustc()?)
+        .env("RUSTFLAGS", "-C target-feature=+simd128,+bulk-memory")
+        .env_remove("CARGO_ENCODED_RUSTFLAGS"))?;
+    finish(folder, &target.join(TARGET).join("release").join(format!("{name}.wasm")), &name, out)
+}
+
+fn sources(folder: &Path) -> Result<Vec<PathBuf>, Fault> {
+    let mut found = Vec::new();
+    for place in [folder.to_owned(), folder.join("src")] {
+        let Ok(entries) = std::fs::read_dir(&place) else { continue };
+        for entry in entries {
+            let path = entry?.path();
+            if path.extension().is_some_and(|e| e == "c") {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// A clang that can compile for WebAssembly.
+fn clang() -> Result<PathBuf, Fault> {
+    let named = std::env::var_os("SANDMILL_CLANG").map(PathBuf::from);
+    let versions = (15..=24).rev().map(|n| PathBuf::from(format!("clang-{n}")));
+    let candidates = named.into_iter().chain([PathBuf::from("clang")]).chain(versions);
+    let able = |clang: &PathBuf| {
+        let output = Command::new(clang).arg("--print-targets").output();
+        let linker = Command::new(clang).args(["--target=wasm32", "-print-prog-name=wasm-ld"]).output();
+        let text = |output: std::io::Result<std::process::Output>| {
+            output.map(|o| String::from_utf8_lossy(&o.stdout).into_owned()).unwrap_or_default()
+        };
+        text(output).contains("wasm32") && text(linker).trim().starts_with('/')
+    };
+    candidates.into_iter().find(able).ok_or_else(|| {
+        Fault::failed(
+            "no clang here can build WebAssembly\n  hint: install clang and lld (on Debian: apt-get install clang lld), \
+             or name one in SANDMILL_CLANG",
+        )
+    })
+}
+
+fn c(folder: &Path, sources: &[PathBuf], out: Option<&Path>) -> Result<PathBuf, Fault> {
+    let name = folder.file_name().map_or("module".into(), |n| n.to_string_lossy().into_owned());
+    let staging = tempfile::tempdir()?;
+    let built = staging.path().join("module.wasm");
+    run(Command::new(clang()?)
+        .args(["--target=wasm32", "-std=c11", "-O3", "-flto", "-msimd128", "-mbulk-memory", "-Wall", "-Wextra"])
+        .args(["-nostdlib", "-ffreestanding", "-fno-builtin-bcmp", "-Wl,--no-entry", "-Wl,-z,stack-size=65536", "-Wl,--strip-debug"])
+        .arg("-I")
+        .arg(folder.join("include"))
+        .args(sources)
+        .arg("-o")
+        .arg(&built))?;
+    finish(folder, &built, &name, out)
+}

@@ -1,0 +1,276 @@
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use async_trait::async_trait;
+use futures::StreamExt;
+use sandmill_engine::{Engine, Plan, Query};
+use sandmill_functions::Version;
+use sandmill_jobs::{Run, RunHandle, Runner, Validation};
+use sandmill_model::{
+    ErrorCode, Failure, FunctionPin, JobSpec, LogLevel, LogLine, ModuleDescription, OnResultLimit,
+    Progress, ResultManifest, TableDescription, TableSpec, TenantId,
+};
+use sandmill_sandbox::{Context, LogSink, Module, Sandbox};
+use sandmill_store::blobs::Blobs;
+use tokio::runtime::Runtime;
+
+use super::chunks::ChunkWriter;
+
+/// Runs SQL queries: plans them with the functions they pin and writes their rows.
+#[derive(Clone)]
+pub(crate) struct QueryRunner(Arc<Inner>);
+
+struct Inner {
+    engine: Engine,
+    sandbox: Sandbox,
+    blobs: Blobs,
+    /// Queries keep these threads busy for long; requests are answered on others.
+    threads: Option<Runtime>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let Some(threads) = self.threads.take() {
+            threads.shutdown_background();
+        }
+    }
+}
+
+fn micros() -> i64 {
+    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(elapsed.as_micros()).unwrap_or(i64::MAX)
+}
+
+fn internal(error: impl std::fmt::Display) -> Failure {
+    tracing::error!(%error, "a query ended by a panic");
+    Failure::new(ErrorCode::Internal, "Something went wrong inside Sandmill.")
+}
+
+impl QueryRunner {
+    pub(crate) fn new(
+        engine: Engine,
+        sandbox: Sandbox,
+        blobs: Blobs,
+        threads: usize,
+    ) -> std::io::Result<Self> {
+        let threads = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(threads.max(1))
+            .thread_name("query")
+            // Guests use the stack of the thread that calls them; plans recurse.
+            .thread_stack_size(8 << 20)
+            .enable_all()
+            .build()?;
+        Ok(Self(Arc::new(Inner { engine, sandbox, blobs, threads: Some(threads) })))
+    }
+
+    /// Runs `work` on the query threads.
+    async fn spawn<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, Failure>> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let Some(threads) = &self.0.threads else { return Err(internal("no threads")) };
+        threads.spawn(work).await.map_err(internal)?
+    }
+
+    async fn load(&self, tenant: &TenantId, pin: &FunctionPin) -> Result<Module, Failure> {
+        if let Some(module) = self.0.sandbox.loaded(tenant, pin.digest) {
+            return Ok(module);
+        }
+        let (inner, tenant, digest) = (Arc::clone(&self.0), tenant.clone(), pin.digest);
+        let load = move || {
+            let wasm = inner.blobs.module_get(&tenant, digest).map_err(sandmill_jobs::translate)?;
+            inner.sandbox.load(&tenant, &wasm).map_err(|e| e.into_failure(None))
+        };
+        tokio::task::spawn_blocking(load).await.map_err(internal)?
+    }
+
+    async fn plan(
+        &self,
+        tenant: &TenantId,
+        spec: &JobSpec,
+        tables: Vec<TableSpec>,
+        context: Context,
+    ) -> Result<Plan, Failure> {
+        let mut functions = Vec::with_capacity(spec.functions.len());
+        for pin in &spec.functions {
+            let module = self.load(tenant, pin).await?;
+            let index = module.function(&pin.name).ok_or_else(|| {
+                let message = format!("The module {} has no function {}.", pin.digest, pin.name);
+                Failure::new(ErrorCode::FunctionInvalid, message)
+            })?;
+            functions.push(Version { pin: pin.clone(), module, index });
+        }
+        let query = Query {
+            sql: spec.sql.clone(),
+            params: spec.params.clone(),
+            tables,
+            functions,
+            context: Arc::new(context),
+        };
+        self.0.engine.plan(query).await
+    }
+
+    async fn execute(self, run: Run) -> Result<ResultManifest, Failure> {
+        let cancelled = run.handle.cancelled();
+        let seed = run.job.to_string().bytes().fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| {
+            // FNV-1a: the same job draws the same random numbers when it is tried again.
+            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+        });
+        let context = Context {
+            seed,
+            now_micros: micros(),
+            logs: Some(Arc::new(JobLog(run.handle.clone()))),
+            ..Context::default()
+        };
+        let cancellation = context.cancellation.clone();
+        let token = cancelled.clone();
+        // Ends with the run: the guard fires the token's child, not the job's token.
+        let ended = cancelled.child_token();
+        let guard = ended.clone().drop_guard();
+        tokio::spawn(async move {
+            ended.cancelled().await;
+            if token.is_cancelled() {
+                cancellation.cancel();
+            }
+        });
+        let work = async {
+            let plan = self.plan(&run.tenant, &run.spec, run.tables, context).await?;
+            run.handle.running();
+            write(Arc::new(plan), &run.spec, run.staging, &run.handle).await
+        };
+        let result = tokio::select! {
+            result = work => result,
+            () = cancelled.cancelled() => Err(Failure::new(ErrorCode::JobCanceled, "The job was canceled.")),
+        };
+        drop(guard);
+        result
+    }
+}
+
+/// Runs a plan to its end and writes its rows.
+async fn write(
+    plan: Arc<Plan>,
+    spec: &JobSpec,
+    staging: std::path::PathBuf,
+    handle: &RunHandle,
+) -> Result<ResultManifest, Failure> {
+    let mut stream = plan.execute()?;
+    let mut writer = ChunkWriter::new(staging, plan.schema());
+    let rows_written = Arc::new(std::sync::atomic::AtomicU64::new(0));
+    // On a task of its own: this one may be busy inside of an operator for long.
+    let ticker = tokio::spawn({
+        let (plan, handle, rows) = (Arc::clone(&plan), handle.clone(), Arc::clone(&rows_written));
+        async move {
+            loop {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+                let rows_written = rows.load(std::sync::atomic::Ordering::Relaxed);
+                handle.progress(Progress { rows_written, ..plan.progress() });
+            }
+        }
+    });
+    let _stop = AbortOnDrop(ticker);
+    let mut truncated = false;
+    while let Some(batch) = stream.next().await {
+        let mut batch = batch.map_err(|e| plan.failure(&e))?;
+        let (bytes, rows) = writer.written();
+        let size = batch.get_array_memory_size() as u64;
+        let room = spec.result_bytes.saturating_sub(bytes);
+        if size > room {
+            if spec.on_result_limit == OnResultLimit::Fail {
+                let message = format!("The result is larger than {} bytes.", spec.result_bytes);
+                return Err(Failure::new(ErrorCode::LimitResultBytes, message)
+                    .hint("Return fewer rows or columns, or submit with `on_result_limit: truncate`.")
+                    .limit("job.result_bytes", spec.result_bytes, Some(bytes + size)));
+            }
+            // As many rows as fit, if rows are about equally long.
+            let fits = batch.num_rows() as u128 * u128::from(room) / u128::from(size.max(1));
+            batch = batch.slice(0, fits as usize);
+            truncated = true;
+        }
+        rows_written.store(rows + batch.num_rows() as u64, std::sync::atomic::Ordering::Relaxed);
+        if batch.num_rows() > 0 {
+            writer.write(&batch)?;
+        }
+        if truncated {
+            break;
+        }
+    }
+    drop(stream);
+    let chunks = writer.finish()?;
+    let rows = chunks.iter().map(|c| c.rows).sum();
+    handle.progress(Progress { rows_written: rows, ..plan.progress() });
+    Ok(ResultManifest {
+        columns: plan.columns(),
+        rows,
+        bytes: chunks.iter().map(|c| c.bytes).sum(),
+        truncated,
+        chunks,
+    })
+}
+
+struct AbortOnDrop(tokio::task::JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+struct JobLog(RunHandle);
+
+impl LogSink for JobLog {
+    fn write(&self, level: LogLevel, function: &str, message: &str) {
+        self.0.log(LogLine {
+            at: micros(),
+            level,
+            function: function.into(),
+            message: message.into(),
+        });
+    }
+}
+
+#[async_trait]
+impl Runner for QueryRunner {
+    async fn inspect_module(
+        &self,
+        tenant: &TenantId,
+        wasm: Vec<u8>,
+    ) -> Result<ModuleDescription, Failure> {
+        let (sandbox, tenant) = (self.0.sandbox.clone(), tenant.clone());
+        let inspect = move || {
+            let inspection = sandmill_sandbox::inspect(&wasm)?;
+            let module = sandbox.load(&tenant, &wasm)?;
+            // A module that cannot even start is refused now rather than in a job.
+            module.instantiate(&Arc::default())?;
+            Ok(inspection.description)
+        };
+        let result = tokio::task::spawn_blocking(inspect).await.map_err(internal)?;
+        result.map_err(|e: sandmill_sandbox::Error| e.into_failure(None))
+    }
+
+    async fn describe_table(
+        &self,
+        _: &TenantId,
+        spec: &TableSpec,
+    ) -> Result<TableDescription, Failure> {
+        let (engine, spec) = (self.0.engine.clone(), spec.clone());
+        self.spawn(async move { engine.describe_table(&spec).await }).await
+    }
+
+    async fn validate(
+        &self,
+        tenant: &TenantId,
+        spec: &JobSpec,
+        tables: Vec<TableSpec>,
+    ) -> Result<Validation, Failure> {
+        let (this, tenant, spec) = (self.clone(), tenant.clone(), spec.clone());
+        let plan = async move { this.plan(&tenant, &spec, tables, Context::default()).await };
+        let plan = self.spawn(plan).await?;
+        Ok(Validation { columns: plan.columns(), plan: plan.explain() })
+    }
+
+    async fn run(&self, run: Run) -> Result<ResultManifest, Failure> {
+        self.spawn(self.clone().execute(run)).await
+    }
+}
