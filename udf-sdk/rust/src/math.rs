@@ -1,0 +1,1 @@
+//! Sine, cosine and their kin, small enough to be inlined.
