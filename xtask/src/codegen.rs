@@ -2,8 +2,6 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::path::Path;
-use std::process::Command;
 
 use sandmill_abi::{
     ARRAY_FIELDS, ARRAY_SIZE, ERRORS, EXPORTS, Function, IMPORT_MODULE, IMPORTS, Layout, MAJOR,
@@ -12,16 +10,17 @@ use sandmill_abi::{
 };
 
 use crate::Outcome;
+use crate::run::Home;
 
 const NOTE: &str = "Generated from crates/sandmill-abi by `cargo xtask codegen`. Do not edit.";
 
 /// Writes the files, or with `check` says which ones differ.
-pub fn run(root: &Path, check: bool) -> Outcome {
+pub fn run(home: &Home, check: bool) -> Outcome {
+    let root = &home.root;
     let template = fs::read_to_string(root.join("udf-sdk/c/sandmill.h.in"))
         .map_err(|e| format!("udf-sdk/c/sandmill.h.in: {e}"))?;
-    let openapi = Command::new("cargo")
-        .args(["run", "--quiet", "-p", "sandmill-app", "--bin", "sandmill", "--", "openapi"])
-        .current_dir(root)
+    let openapi = home
+        .cargo(&["run", "--quiet", "-p", "sandmill-app", "--bin", "sandmill", "--", "openapi"])
         .output()
         .map_err(|e| format!("cargo: {e}"))?;
     if !openapi.status.success() {

@@ -93,6 +93,8 @@ fn attempt(
             .map(|n| n.to_string()),
         )
         .env_clear()
+        // The allocator reserves 1 GiB at once by default, which is the whole limit.
+        .env("MIMALLOC_ARENA_RESERVE", "65536")
         .current_dir("/")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

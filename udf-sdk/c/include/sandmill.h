@@ -62,16 +62,16 @@ __attribute__((import_module("sandmill"), import_name("cancelled"))) int32_t sm_
 
 /* ---- The manifest: JSON lines in a custom section, gathered by the linker ------------------ */
 
-#define SM_JOIN_(a, b) a##b
-#define SM_JOIN(a, b) SM_JOIN_(a, b)
-#define SM_LINE(text)                                                                              \
-    __attribute__((section(".custom_section.sandmill.manifest"), used)) static const char         \
-        SM_JOIN(sm_line_, __COUNTER__)[] = text "\n";
+#define SM_TEXT_(...) #__VA_ARGS__
+#define SM_TEXT(...) SM_TEXT_(__VA_ARGS__)
+#define SM_LINE(...)                                                                               \
+    __asm__(".section .custom_section.sandmill.manifest,\"\",@\n.ascii " SM_TEXT(__VA_ARGS__)       \
+            "\n.text\n");
 
 /* Names the package; once in each module. */
 #define SM_PACKAGE(name, version)                                                                  \
     SM_LINE("{\"package\":{\"abi\":\"" SM_ABI "\",\"name\":\"" name "\",\"version\":\"" version     \
-            "\",\"language\":\"c\",\"sdk\":\"sandmill-c 0.1.0\"}}")
+            "\",\"language\":\"c\",\"sdk\":\"sandmill-c 0.1.0\"}}\n")
 
 /* An argument; put commas between several. The type is an Arrow format string, see ABI.md. */
 #define SM_ARG(name, type) "{\"name\":\"" name "\",\"type\":\"" type "\"}"
@@ -88,7 +88,7 @@ __attribute__((import_module("sandmill"), import_name("cancelled"))) int32_t sm_
 #define SM_SCALAR(name, arguments, returns, doc) SM_SCALAR_WITH(name, arguments, returns, doc, "")
 #define SM_SCALAR_WITH(name, arguments, returns, doc, more)                                        \
     SM_LINE("{\"function\":{\"name\":\"" #name "\",\"kind\":\"scalar\",\"arguments\":[" arguments    \
-            "],\"returns\":\"" returns "\",\"doc\":\"" doc "\"" more "}}")                          \
+            "],\"returns\":\"" returns "\",\"doc\":\"" doc "\"" more "}}\n")                          \
     __attribute__((export_name("sm_scalar." #name))) int32_t sm_scalar_##name(                     \
         const ArrowArray *args, uint32_t rows, ArrowArray *out);                                   \
     int32_t sm_scalar_##name(const ArrowArray *args __attribute__((unused)),                       \

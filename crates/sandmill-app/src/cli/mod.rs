@@ -55,8 +55,13 @@ enum Command {
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     std::panic::set_hook(Box::new(|panic| {
+        let message = panic.payload_as_str().unwrap_or("unknown");
+        // The reader of a pipe has seen enough; shells give 128 + SIGPIPE.
+        if message.starts_with("failed printing to stdout") {
+            std::process::exit(141);
+        }
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        eprintln!("sandmill: internal error at {place}: {}", panic.payload_as_str().unwrap_or("unknown"));
+        eprintln!("sandmill: internal error at {place}: {message}");
         if std::env::var_os("RUST_BACKTRACE").is_some() {
             eprintln!("{}", std::backtrace::Backtrace::force_capture());
         }

@@ -1,0 +1,92 @@
+//! Builds the guest modules into `<target>/guests`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::SystemTime;
+
+use crate::Outcome;
+use crate::run::{Home, run};
+use crate::toolchains;
+
+const RUST: &[(&str, &str)] = &[
+    ("conformance_rust", "tests/guests/conformance/rust"),
+    ("bench", "tests/guests/bench"),
+];
+const C: &[(&str, &str)] = &[
+    ("conformance_c", "tests/guests/conformance/c"),
+    ("demo_text", "tests/guests/demo_text"),
+];
+
+/// Builds what is older than its sources and gives the folder.
+pub fn build(home: &Home) -> Outcome<PathBuf> {
+    let folder = home.target.join("guests");
+    fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+    let sdk = newest(&home.root.join("udf-sdk"));
+    for (name, path) in RUST {
+        let (source, out) = (home.root.join(path), folder.join(format!("{name}.wasm")));
+        if is_fresh(&out, newest(&source).max(sdk)) {
+            continue;
+        }
+        println!("building {name} (Rust)");
+        let target = home.target.join("guest-build");
+        run(Command::new("cargo")
+            .args(["build", "-q", "--release", "--target", toolchains::TARGET, "--target-dir"])
+            .arg(&target)
+            .current_dir(&source)
+            .env("RUSTC", toolchains::rustc(home)?)
+            .env("RUSTFLAGS", "-C target-feature=+simd128,+bulk-memory")
+            .env_remove("CARGO_ENCODED_RUSTFLAGS"))?;
+        finish(&target.join(toolchains::TARGET).join("release").join(format!("{name}.wasm")), &out)?;
+    }
+    for (name, path) in C {
+        let (source, out) = (home.root.join(path), folder.join(format!("{name}.wasm")));
+        if is_fresh(&out, newest(&source).max(sdk)) {
+            continue;
+        }
+        println!("building {name} (C)");
+        let files = fs::read_dir(&source).map_err(|e| format!("{path}: {e}"))?;
+        let files = files.flatten().map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "c"));
+        let built = folder.join(format!("{name}.new"));
+        run(Command::new(toolchains::clang()?)
+            .args(["--target=wasm32", "-std=c11", "-O3", "-flto", "-msimd128", "-mbulk-memory", "-Wall", "-Wextra", "-Werror"])
+            .args(["-nostdlib", "-ffreestanding", "-Wl,--no-entry", "-Wl,-z,stack-size=65536", "-Wl,--strip-debug"])
+            .arg("-I")
+            .arg(home.root.join("udf-sdk/c/include"))
+            .args(files)
+            .arg("-o")
+            .arg(&built))?;
+        finish(&built, &out)?;
+    }
+    Ok(folder)
+}
+
+/// Optimises with Binaryen where it is installed: it inlines across functions.
+fn finish(built: &Path, out: &Path) -> Outcome {
+    let optimised = Command::new("wasm-opt")
+        .args(["-O3", "--inlining-optimizing", "--enable-simd", "--enable-bulk-memory", "--enable-sign-ext"])
+        .args(["--enable-nontrapping-float-to-int", "--enable-mutable-globals", "--enable-reference-types", "--enable-multivalue"])
+        .arg(built)
+        .arg("-o")
+        .arg(out)
+        .status();
+    if optimised.is_ok_and(|status| status.success()) {
+        return Ok(());
+    }
+    fs::copy(built, out).map(|_| ()).map_err(|e| format!("{}: {e}", built.display()))
+}
+
+fn is_fresh(out: &Path, sources: Option<SystemTime>) -> bool {
+    let built = fs::metadata(out).and_then(|m| m.modified()).ok();
+    built.is_some() && built > sources
+}
+
+/// When the newest file below a folder was changed.
+fn newest(folder: &Path) -> Option<SystemTime> {
+    let entries = fs::read_dir(folder).ok()?;
+    entries
+        .flatten()
+        .filter(|e| e.file_name() != "target")
+        .filter_map(|e| if e.path().is_dir() { newest(&e.path()) } else { e.metadata().ok()?.modified().ok() })
+        .max()
+}
