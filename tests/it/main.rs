@@ -1,1 +1,8 @@
+//! End-to-end tests: real servers, real files, real guests.
 
+mod cli;
+mod conformance;
+mod crash;
+mod hostile;
+mod http;
+mod sql;
