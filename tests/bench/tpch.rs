@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use arrow::array::RecordBatch;
+use arrow::array::{RecordBatch, RecordBatchReader};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::parquet::arrow::ArrowWriter;
 use datafusion::parquet::basic::{Compression, ZstdLevel};
@@ -151,14 +151,14 @@ fn data(scale: f64) -> PathBuf {
     folder
 }
 
-fn write(path: &Path, batches: impl RecordBatchIterator) {
+fn write(path: &Path, batches: impl RecordBatchReader) {
     let properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         .build();
     let file = File::create(path).expect("a file");
-    let mut writer = ArrowWriter::try_new(file, Arc::clone(batches.schema()), Some(properties)).expect("a writer");
+    let mut writer = ArrowWriter::try_new(file, batches.schema(), Some(properties)).expect("a writer");
     for batch in batches {
-        writer.write(&batch).expect("written");
+        writer.write(&batch.expect("rows")).expect("written");
     }
     writer.close().expect("closed");
 }
