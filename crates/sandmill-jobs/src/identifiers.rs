@@ -10,7 +10,8 @@ pub(crate) fn identifiers(sql: &str) -> HashSet<String> {
             '\'' => 1 + quoted(&rest[1..], '\''),
             '"' => {
                 let length = quoted(&rest[1..], '"');
-                found.insert(rest[1..length].to_lowercase());
+                let word = &rest[1..1 + length];
+                found.insert(word.strip_suffix('"').unwrap_or(word).to_lowercase());
                 1 + length
             }
             '-' if rest.starts_with("--") => rest.find('\n').unwrap_or(rest.len()),
@@ -44,6 +45,6 @@ mod tests {
         let expected = ["a", "b1", "from", "haversine", "my_f", "select", "t", "where", "x", "é"];
         assert_eq!(found, expected);
         assert!(identifiers("'\"ü").is_empty());
-        assert!(identifiers("\"ü").contains(""));
+        assert!(identifiers("\"ü").contains("ü"));
     }
 }

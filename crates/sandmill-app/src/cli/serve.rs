@@ -1,4 +1,4 @@
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -77,14 +77,19 @@ impl Serve {
         settings.sandbox.instances = self.instances;
         let mut terminate = signal(SignalKind::terminate())?;
         let server = Server::start(settings).await?;
-        println!("Sandmill {} runs at {}", env!("CARGO_PKG_VERSION"), server.url());
-        println!("Data folder: {}", data.display());
-        if server.is_new() {
-            println!("First token (also in {}): {}", data.join("token").display(), server.token());
-        } else {
-            println!("Token: in {}", data.join("token").display());
-        }
-        println!("Try: sandmill job submit \"SELECT 1 + 1 AS two\"");
+        let token = data.join("token");
+        let token = match server.is_new() {
+            true => format!("First token (also in {}): {}", token.display(), server.token()),
+            false => format!("Token: in {}", token.display()),
+        };
+        // A closed standard output is no reason to stop serving.
+        let _ = writeln!(
+            std::io::stdout(),
+            "Sandmill {} runs at {}\nData folder: {}\n{token}\nTry: sandmill job submit \"SELECT 1 + 1 AS two\"",
+            env!("CARGO_PKG_VERSION"),
+            server.url(),
+            data.display(),
+        );
         tokio::select! {
             _ = terminate.recv() => {}
             result = tokio::signal::ctrl_c() => result?,
