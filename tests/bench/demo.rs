@@ -31,15 +31,28 @@ pub fn run(data: &Path) {
     runtime.block_on(async {
         let (wasm, native) = (session(data, true).await, session(data, false).await);
         let (mut slow, mut fast) = (Vec::new(), Vec::new());
-        assert_eq!(seconds(&wasm).await.1, seconds(&native).await.1, "both give the same rows");
+        assert_eq!(
+            seconds(&wasm).await.1,
+            seconds(&native).await.1,
+            "both give the same rows"
+        );
         for _ in 0..5 {
             slow.push(seconds(&wasm).await.0);
             fast.push(seconds(&native).await.0);
         }
         let (slow, fast) = (quantile(&mut slow, 0.5), quantile(&mut fast, 0.5));
-        println!("  Wasm   {slow:.3} s, {:.1} million flights a second", 3.0 / slow);
-        println!("  native {fast:.3} s, {:.1} million flights a second", 3.0 / fast);
-        println!("  the sandbox costs {:.0} % of the query", (slow / fast - 1.0) * 100.0);
+        println!(
+            "  Wasm   {slow:.3} s, {:.1} million flights a second",
+            3.0 / slow
+        );
+        println!(
+            "  native {fast:.3} s, {:.1} million flights a second",
+            3.0 / fast
+        );
+        println!(
+            "  the sandbox costs {:.0} % of the query",
+            (slow / fast - 1.0) * 100.0
+        );
     });
 }
 
@@ -51,24 +64,49 @@ async fn session(data: &Path, in_wasm: bool) -> SessionContext {
         .build();
     let context = SessionContext::new_with_state(state);
     let path = |name: &str| data.join(name).to_string_lossy().into_owned();
-    let flights = context.register_parquet("flights", path("flights-3m.parquet"), ParquetReadOptions::default());
+    let flights = context.register_parquet(
+        "flights",
+        path("flights-3m.parquet"),
+        ParquetReadOptions::default(),
+    );
     flights.await.expect("flights");
-    context.register_csv("airports", path("airports.csv"), CsvReadOptions::default()).await.expect("airports");
+    context
+        .register_csv("airports", path("airports.csv"), CsvReadOptions::default())
+        .await
+        .expect("airports");
     if in_wasm {
         let scope = JobScope::new(Arc::default());
         scope.start();
         let sandbox = Sandbox::new(Default::default()).expect("a sandbox");
         for (guest_name, name) in [("bench", "haversine"), ("demo_text", "title_case")] {
-            let module = sandbox.load(&TenantId::single(), &guest(guest_name)).expect("a module");
-            let pin = FunctionPin { name: name.into(), version: 1, digest: module.digest() };
+            let module = sandbox
+                .load(&TenantId::single(), &guest(guest_name))
+                .expect("a module");
+            let pin = FunctionPin {
+                name: name.into(),
+                version: 1,
+                digest: module.digest(),
+            };
             let index = module.function(name).expect("the function");
             context.register_udf(scalar(Version { pin, module, index }, Arc::clone(&scope)));
         }
         return context;
     }
     let double = DataType::Float64;
-    context.register_udf(create_udf("haversine", vec![double.clone(); 4], double, Volatility::Immutable, Arc::new(haversine)));
-    context.register_udf(create_udf("title_case", vec![DataType::Utf8], DataType::Utf8, Volatility::Immutable, Arc::new(title_case)));
+    context.register_udf(create_udf(
+        "haversine",
+        vec![double.clone(); 4],
+        double,
+        Volatility::Immutable,
+        Arc::new(haversine),
+    ));
+    context.register_udf(create_udf(
+        "title_case",
+        vec![DataType::Utf8],
+        DataType::Utf8,
+        Volatility::Immutable,
+        Arc::new(title_case),
+    ));
     context
 }
 
@@ -77,12 +115,22 @@ async fn seconds(context: &SessionContext) -> (f64, String) {
     let frame = context.sql(SQL).await.expect("a plan");
     let batches = frame.collect().await.expect("rows");
     let elapsed = start.elapsed().as_secs_f64();
-    (elapsed, arrow::util::pretty::pretty_format_batches(&batches).expect("text").to_string())
+    (
+        elapsed,
+        arrow::util::pretty::pretty_format_batches(&batches)
+            .expect("text")
+            .to_string(),
+    )
 }
 
 fn haversine(arguments: &[ColumnarValue]) -> datafusion::error::Result<ColumnarValue> {
     let arrays = ColumnarValue::values_to_arrays(arguments)?;
-    let column = |n: usize| arrays[n].as_any().downcast_ref::<Float64Array>().expect("doubles");
+    let column = |n: usize| {
+        arrays[n]
+            .as_any()
+            .downcast_ref::<Float64Array>()
+            .expect("doubles")
+    };
     let (a, b, c, d) = (column(0), column(1), column(2), column(3));
     let value = |n| kernels::haversine_km(a.value(n), b.value(n), c.value(n), d.value(n));
     let values = Float64Array::from_iter_values((0..a.len()).map(value));
@@ -92,13 +140,20 @@ fn haversine(arguments: &[ColumnarValue]) -> datafusion::error::Result<ColumnarV
 /// What the guest in C does.
 fn title_case(arguments: &[ColumnarValue]) -> datafusion::error::Result<ColumnarValue> {
     let arrays = ColumnarValue::values_to_arrays(arguments)?;
-    let texts = arrays[0].as_any().downcast_ref::<StringArray>().expect("texts");
+    let texts = arrays[0]
+        .as_any()
+        .downcast_ref::<StringArray>()
+        .expect("texts");
     let mut out = String::new();
     let change = |text: &str| {
         out.clear();
         let mut inside = false;
         for c in text.chars() {
-            out.push(if inside { c.to_ascii_lowercase() } else { c.to_ascii_uppercase() });
+            out.push(if inside {
+                c.to_ascii_lowercase()
+            } else {
+                c.to_ascii_uppercase()
+            });
             inside = c.is_ascii_alphabetic() || !c.is_ascii();
         }
         out.clone()

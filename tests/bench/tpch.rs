@@ -21,26 +21,47 @@ use tpchgen_arrow::*;
 use crate::quantile;
 
 const QUERIES: [&str; 22] = [
-    include_str!("tpch/q01.sql"), include_str!("tpch/q02.sql"), include_str!("tpch/q03.sql"),
-    include_str!("tpch/q04.sql"), include_str!("tpch/q05.sql"), include_str!("tpch/q06.sql"),
-    include_str!("tpch/q07.sql"), include_str!("tpch/q08.sql"), include_str!("tpch/q09.sql"),
-    include_str!("tpch/q10.sql"), include_str!("tpch/q11.sql"), include_str!("tpch/q12.sql"),
-    include_str!("tpch/q13.sql"), include_str!("tpch/q14.sql"), include_str!("tpch/q15.sql"),
-    include_str!("tpch/q16.sql"), include_str!("tpch/q17.sql"), include_str!("tpch/q18.sql"),
-    include_str!("tpch/q19.sql"), include_str!("tpch/q20.sql"), include_str!("tpch/q21.sql"),
+    include_str!("tpch/q01.sql"),
+    include_str!("tpch/q02.sql"),
+    include_str!("tpch/q03.sql"),
+    include_str!("tpch/q04.sql"),
+    include_str!("tpch/q05.sql"),
+    include_str!("tpch/q06.sql"),
+    include_str!("tpch/q07.sql"),
+    include_str!("tpch/q08.sql"),
+    include_str!("tpch/q09.sql"),
+    include_str!("tpch/q10.sql"),
+    include_str!("tpch/q11.sql"),
+    include_str!("tpch/q12.sql"),
+    include_str!("tpch/q13.sql"),
+    include_str!("tpch/q14.sql"),
+    include_str!("tpch/q15.sql"),
+    include_str!("tpch/q16.sql"),
+    include_str!("tpch/q17.sql"),
+    include_str!("tpch/q18.sql"),
+    include_str!("tpch/q19.sql"),
+    include_str!("tpch/q20.sql"),
+    include_str!("tpch/q21.sql"),
     include_str!("tpch/q22.sql"),
 ];
-const TABLES: [&str; 8] =
-    ["customer", "lineitem", "nation", "orders", "part", "partsupp", "region", "supplier"];
+const TABLES: [&str; 8] = [
+    "customer", "lineitem", "nation", "orders", "part", "partsupp", "region", "supplier",
+];
 /// Row counts and first rows at scale factor 1, computed with DuckDB 2.0.
 const EXPECTED: &str = include_str!("tpch/expected.txt");
 
 pub fn run(scale: f64, runs: usize) {
     let data = data(scale);
     let runtime = tokio::runtime::Runtime::new().expect("threads");
-    let settings = Settings { allowed_roots: vec![data], memory_bytes: 10 << 30, ..Settings::default() };
+    let settings = Settings {
+        allowed_roots: vec![data],
+        memory_bytes: 10 << 30,
+        ..Settings::default()
+    };
     let engine = Engine::new(settings).expect("an engine");
-    println!("\n### TPC-H, scale factor {scale}, median of {runs} runs after one\n\n| query | ms | rows |\n|---|---|---|");
+    println!(
+        "\n### TPC-H, scale factor {scale}, median of {runs} runs after one\n\n| query | ms | rows |\n|---|---|---|"
+    );
     let mut total = 0.0;
     let mut wrong = Vec::new();
     for (n, sql) in QUERIES.iter().enumerate() {
@@ -84,7 +105,11 @@ async fn query(engine: &Engine, sql: &str) -> Vec<RecordBatch> {
         context: Arc::new(Context::default()),
     };
     let plan = engine.plan(query).await.expect("a plan");
-    plan.execute().expect("a stream").try_collect().await.expect("rows")
+    plan.execute()
+        .expect("a stream")
+        .try_collect()
+        .await
+        .expect("rows")
 }
 
 /// How many rows, and the first five as lists of cells.
@@ -92,8 +117,11 @@ fn summary(batches: &[RecordBatch]) -> (usize, Vec<Vec<String>>) {
     let options = FormatOptions::default();
     let mut first = Vec::new();
     for batch in batches {
-        let columns: Vec<_> =
-            batch.columns().iter().map(|c| ArrayFormatter::try_new(c, &options).expect("cells")).collect();
+        let columns: Vec<_> = batch
+            .columns()
+            .iter()
+            .map(|c| ArrayFormatter::try_new(c, &options).expect("cells"))
+            .collect();
         for row in 0..batch.num_rows().min(5 - first.len().min(5)) {
             first.push(columns.iter().map(|c| c.value(row).to_string()).collect());
         }
@@ -104,7 +132,10 @@ fn summary(batches: &[RecordBatch]) -> (usize, Vec<Vec<String>>) {
 fn agrees(n: usize, count: usize, first: &[Vec<String>]) -> bool {
     let head = format!("q{n:02} ");
     let mut lines = EXPECTED.lines().skip_while(|line| !line.starts_with(&head));
-    let expected: usize = lines.next().and_then(|l| l[4..].parse().ok()).expect("an answer");
+    let expected: usize = lines
+        .next()
+        .and_then(|l| l[4..].parse().ok())
+        .expect("an answer");
     let rows: Vec<_> = lines.take_while(|line| line.starts_with("  ")).collect();
     let same = |found: &str, wanted: &str| {
         let number = |text: &str| text.trim().parse::<f64>();
@@ -120,23 +151,32 @@ fn agrees(n: usize, count: usize, first: &[Vec<String>]) -> bool {
     };
     let right = count == expected && first.len() == rows.len() && first.iter().zip(&rows).all(row);
     if !right {
-        println!("query {n}: {count} rows, expected {expected}\nfound    {first:?}\nexpected {rows:?}");
+        println!(
+            "query {n}: {count} rows, expected {expected}\nfound    {first:?}\nexpected {rows:?}"
+        );
     }
     right
 }
 
 /// The folder of the tables, made when it is missing.
 fn data(scale: f64) -> PathBuf {
-    let base = std::env::var_os("SANDMILL_BENCH_DATA").map_or_else(std::env::temp_dir, PathBuf::from);
+    let base =
+        std::env::var_os("SANDMILL_BENCH_DATA").map_or_else(std::env::temp_dir, PathBuf::from);
     let folder = base.join(format!("tpch-sf{scale}"));
     if folder.join("done").exists() {
         return folder;
     }
     fs::create_dir_all(&folder).expect("a folder");
-    eprintln!("generating TPC-H at scale factor {scale} in {}", folder.display());
+    eprintln!(
+        "generating TPC-H at scale factor {scale} in {}",
+        folder.display()
+    );
     macro_rules! table {
         ($name:literal, $generator:ident, $arrow:ident) => {
-            write(&folder.join(concat!($name, ".parquet")), $arrow::new($generator::new(scale, 1, 1)).with_batch_size(65536));
+            write(
+                &folder.join(concat!($name, ".parquet")),
+                $arrow::new($generator::new(scale, 1, 1)).with_batch_size(65536),
+            );
         };
     }
     table!("nation", NationGenerator, NationArrow);
@@ -156,7 +196,8 @@ fn write(path: &Path, batches: impl RecordBatchReader) {
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         .build();
     let file = File::create(path).expect("a file");
-    let mut writer = ArrowWriter::try_new(file, batches.schema(), Some(properties)).expect("a writer");
+    let mut writer =
+        ArrowWriter::try_new(file, batches.schema(), Some(properties)).expect("a writer");
     for batch in batches {
         writer.write(&batch.expect("rows")).expect("written");
     }

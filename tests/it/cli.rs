@@ -7,12 +7,19 @@ use sandmill_tests::{House, guest, program};
 
 fn run(folder: &Path, arguments: &[&str], house: Option<&House>) -> Output {
     let mut command = Command::new(program());
-    command.args(arguments).current_dir(folder).env("XDG_CACHE_HOME", folder.join("cache"));
+    command
+        .args(arguments)
+        .current_dir(folder)
+        .env("XDG_CACHE_HOME", folder.join("cache"));
     command.env("SANDMILL_DATA", folder.join("nowhere"));
     if let Some(house) = house {
-        command.env("SANDMILL_URL", house.server.url()).env("SANDMILL_TOKEN", house.server.token());
+        command
+            .env("SANDMILL_URL", house.server.url())
+            .env("SANDMILL_TOKEN", house.server.token());
     }
-    command.output().expect("runs; `cargo xtask test` builds it")
+    command
+        .output()
+        .expect("runs; `cargo xtask test` builds it")
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -27,17 +34,43 @@ async fn outputs_are_for_people_or_programs() {
     let sql = "SELECT 1 AS a, 'x' AS b UNION ALL SELECT NULL, 'longer' ORDER BY b DESC";
     let table = go(&["job", "submit", sql]);
     assert_eq!(table.status.code(), Some(0), "{}", text(&table.stderr));
-    assert!(text(&table.stdout).contains("│    1 ┆ x      │") && text(&table.stdout).contains("2 rows"), "{}", text(&table.stdout));
-    assert_eq!(text(&go(&["job", "submit", "-o", "csv", sql]).stdout), "a,b\n1,x\n,longer\n");
-    let json: serde_json::Value = serde_json::from_slice(&go(&["job", "submit", "-o", "json", sql]).stdout).expect("json");
+    assert!(
+        text(&table.stdout).contains("│    1 ┆ x      │") && text(&table.stdout).contains("2 rows"),
+        "{}",
+        text(&table.stdout)
+    );
+    assert_eq!(
+        text(&go(&["job", "submit", "-o", "csv", sql]).stdout),
+        "a,b\n1,x\n,longer\n"
+    );
+    let json: serde_json::Value =
+        serde_json::from_slice(&go(&["job", "submit", "-o", "json", sql]).stdout).expect("json");
     assert_eq!(json[1]["b"], "longer");
     let arrow = go(&["job", "submit", "-o", "arrow", sql]).stdout;
     let reader = arrow::ipc::reader::StreamReader::try_new(arrow.as_slice(), None).expect("arrow");
-    assert_eq!(reader.map(|b| b.expect("a batch").num_rows()).sum::<usize>(), 2);
-    let id = text(&go(&["job", "submit", "--detach", "SELECT $n + 1 AS n", "-p", "n=41"]).stdout);
+    assert_eq!(
+        reader
+            .map(|b| b.expect("a batch").num_rows())
+            .sum::<usize>(),
+        2
+    );
+    let id = text(
+        &go(&[
+            "job",
+            "submit",
+            "--detach",
+            "SELECT $n + 1 AS n",
+            "-p",
+            "n=41",
+        ])
+        .stdout,
+    );
     let shown = go(&["job", "results", id.trim(), "-o", "csv"]);
     // It may still be queued; then the command says so.
-    assert!(text(&shown.stdout) == "n\n42\n" || text(&shown.stderr).contains("results.not_ready"), "{shown:?}");
+    assert!(
+        text(&shown.stdout) == "n\n42\n" || text(&shown.stderr).contains("results.not_ready"),
+        "{shown:?}"
+    );
     assert!(text(&go(&["job", "list"]).stdout).contains(id.trim()));
 }
 
@@ -49,12 +82,41 @@ async fn exit_codes_tell_what_happened() {
     assert_eq!(code(&["job", "submit", "SELECT 1"]), Some(0));
     assert_eq!(code(&["job", "submit", "SELECT nope"]), Some(1));
     assert_eq!(code(&["job", "frobnicate"]), Some(2));
-    assert_eq!(code(&["job", "show", "job_00000000000000000000000000000000"]), Some(3));
-    assert_eq!(run(folder.path(), &["job", "list", "--server", "http://127.0.0.1:1", "--token", "x"], None).status.code(), Some(4));
-    assert_eq!(run(folder.path(), &["job", "list"], None).status.code(), Some(2));
-    let failed = run(folder.path(), &["job", "submit", "SELECT 1\nFRM x"], Some(&house));
+    assert_eq!(
+        code(&["job", "show", "job_00000000000000000000000000000000"]),
+        Some(3)
+    );
+    assert_eq!(
+        run(
+            folder.path(),
+            &[
+                "job",
+                "list",
+                "--server",
+                "http://127.0.0.1:1",
+                "--token",
+                "x"
+            ],
+            None
+        )
+        .status
+        .code(),
+        Some(4)
+    );
+    assert_eq!(
+        run(folder.path(), &["job", "list"], None).status.code(),
+        Some(2)
+    );
+    let failed = run(
+        folder.path(),
+        &["job", "submit", "SELECT 1\nFRM x"],
+        Some(&house),
+    );
     let message = text(&failed.stderr);
-    assert!(message.contains("error[sql.syntax]") && message.contains("2 | FRM x"), "{message}");
+    assert!(
+        message.contains("error[sql.syntax]") && message.contains("2 | FRM x"),
+        "{message}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -65,10 +127,18 @@ async fn functions_and_tables_are_managed() {
     std::fs::write(house.folder.path().join("tables/t.csv"), "a\n1\n").expect("written");
     let go = |arguments: &[&str]| {
         let output = run(folder.path(), arguments, Some(&house));
-        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}", text(&output.stderr));
+        assert_eq!(
+            output.status.code(),
+            Some(0),
+            "{arguments:?}: {}",
+            text(&output.stderr)
+        );
         text(&output.stdout)
     };
-    assert!(go(&["function", "upload", "f.wasm"]).contains("join_text(a VARCHAR, b VARCHAR) -> VARCHAR"));
+    assert!(
+        go(&["function", "upload", "f.wasm"])
+            .contains("join_text(a VARCHAR, b VARCHAR) -> VARCHAR")
+    );
     assert!(go(&["function", "list"]).contains("axpy"));
     assert!(go(&["function", "show", "root"]).contains("version 1"));
     assert!(go(&["function", "delete", "root"]).contains("deleted"));
@@ -83,20 +153,57 @@ fn a_function_is_made_built_inspected_and_tried() {
     let folder = tempfile::tempdir().expect("folder");
     let go = |arguments: &[&str]| {
         let output = run(folder.path(), arguments, None);
-        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}", text(&output.stderr));
+        assert_eq!(
+            output.status.code(),
+            Some(0),
+            "{arguments:?}: {}",
+            text(&output.stderr)
+        );
         text(&output.stdout)
     };
     std::fs::write(folder.path().join("in.csv"), "text\nhello WORLD\nx\n").expect("written");
     go(&["udf", "new", "words", "--lang", "c"]);
     assert!(go(&["udf", "build", "words"]).contains("title_case(text VARCHAR) -> VARCHAR"));
     let inspected = go(&["udf", "inspect", "words/words.wasm"]);
-    assert!(inspected.contains("package   words 0.1.0") && inspected.contains("size "), "{inspected}");
-    let tried = go(&["udf", "test", "words/words.wasm", "--fn", "title_case", "--input", "in.csv"]);
+    assert!(
+        inspected.contains("package   words 0.1.0") && inspected.contains("size "),
+        "{inspected}"
+    );
+    let tried = go(&[
+        "udf",
+        "test",
+        "words/words.wasm",
+        "--fn",
+        "title_case",
+        "--input",
+        "in.csv",
+    ]);
     assert!(tried.contains("Hello World"), "{tried}");
-    let local = go(&["job", "submit", "--local", "--function", "words/words.wasm", "--table", "t=in.csv", "-o", "csv", "SELECT title_case(text) AS t FROM t"]);
+    let local = go(&[
+        "job",
+        "submit",
+        "--local",
+        "--function",
+        "words/words.wasm",
+        "--table",
+        "t=in.csv",
+        "-o",
+        "csv",
+        "SELECT title_case(text) AS t FROM t",
+    ]);
     assert_eq!(local, "t\nHello World\nX\n");
-    assert_eq!(run(folder.path(), &["udf", "new", "Bad Name"], None).status.code(), Some(2));
-    assert_eq!(run(folder.path(), &["udf", "inspect", "in.csv"], None).status.code(), Some(1));
+    assert_eq!(
+        run(folder.path(), &["udf", "new", "Bad Name"], None)
+            .status
+            .code(),
+        Some(2)
+    );
+    assert_eq!(
+        run(folder.path(), &["udf", "inspect", "in.csv"], None)
+            .status
+            .code(),
+        Some(1)
+    );
     let made = go(&["udf", "new", "geo", "--lang", "rust"]);
     assert!(made.contains("udf build geo") && folder.path().join("geo/Cargo.toml").exists());
 }

@@ -13,11 +13,25 @@ async fn every_language_passes_every_case() {
     let mut called = HashSet::new();
     for language in ["conformance_rust", "conformance_c"] {
         let house = House::start().await;
-        let upload = house.client.function_upload(guest(language)).await.expect("published");
+        let upload = house
+            .client
+            .function_upload(guest(language))
+            .await
+            .expect("published");
         for case in &cases {
             let sql = case["sql"].as_str().expect("sql");
-            called.extend(upload.functions.iter().map(|f| f.name.clone()).filter(|f| sql.contains(&format!("{f}("))));
-            match (house.rows(sql).await, case["rows"].as_str(), case["error"].as_str()) {
+            called.extend(
+                upload
+                    .functions
+                    .iter()
+                    .map(|f| f.name.clone())
+                    .filter(|f| sql.contains(&format!("{f}("))),
+            );
+            match (
+                house.rows(sql).await,
+                case["rows"].as_str(),
+                case["error"].as_str(),
+            ) {
                 (Ok(rows), Some(expected), _) => assert_eq!(rows, expected, "{language}: {sql}"),
                 (Err(problem), _, Some(code)) => {
                     assert_eq!(problem.code, code, "{language}: {sql}: {}", problem.detail);

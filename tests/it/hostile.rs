@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use sandmill_api_types::ClientError;
 use sandmill_tests::{House, guest};
-use wasm_encoder::{CodeSection, CustomSection, ExportKind, ExportSection, FunctionSection, MemorySection, MemoryType, Module, TypeSection, ValType};
+use wasm_encoder::{
+    CodeSection, CustomSection, ExportKind, ExportSection, FunctionSection, MemorySection,
+    MemoryType, Module, TypeSection, ValType,
+};
 
 /// What a hostile guest is made of.
 struct Evil {
@@ -41,29 +44,54 @@ fn scalar(body: &str) -> String {
 /// A module whose one function has this body (instructions), for the compiler to choke on.
 fn bomb(locals: u32, body: Vec<u8>) -> Vec<u8> {
     let mut types = TypeSection::new();
-    types.ty().function([ValType::I32, ValType::I32], [ValType::I32]);
+    types
+        .ty()
+        .function([ValType::I32, ValType::I32], [ValType::I32]);
     types.ty().function([ValType::I32; 3], []);
     types.ty().function([ValType::I32; 3], [ValType::I32]);
     let mut functions = FunctionSection::new();
-    [0, 1, 2].iter().for_each(|ty| { functions.function(*ty); });
+    [0, 1, 2].iter().for_each(|ty| {
+        functions.function(*ty);
+    });
     let mut memories = MemorySection::new();
-    memories.memory(MemoryType { minimum: 1, maximum: None, memory64: false, shared: false, page_size_log2: None });
+    memories.memory(MemoryType {
+        minimum: 1,
+        maximum: None,
+        memory64: false,
+        shared: false,
+        page_size_log2: None,
+    });
     let mut exports = ExportSection::new();
     exports.export("memory", ExportKind::Memory, 0);
-    for (n, name) in ["sm_alloc", "sm_free", "sm_scalar.f"].into_iter().enumerate() {
+    for (n, name) in ["sm_alloc", "sm_free", "sm_scalar.f"]
+        .into_iter()
+        .enumerate()
+    {
         exports.export(name, ExportKind::Func, n as u32);
     }
     let mut code = CodeSection::new();
     for (n, instructions) in [vec![0x41, 0], vec![], body].into_iter().enumerate() {
-        let mut function = wasm_encoder::Function::new(if n == 2 { vec![(locals, ValType::I64)] } else { vec![] });
+        let mut function = wasm_encoder::Function::new(if n == 2 {
+            vec![(locals, ValType::I64)]
+        } else {
+            vec![]
+        });
         function.raw(instructions);
         function.raw([0x0b]);
         code.function(&function);
     }
     let manifest = manifest("l", "l");
     let mut module = Module::new();
-    module.section(&types).section(&functions).section(&memories).section(&exports).section(&code);
-    module.section(&CustomSection { name: "sandmill.manifest".into(), data: manifest.as_bytes().into() });
+    module
+        .section(&types)
+        .section(&functions)
+        .section(&memories)
+        .section(&exports)
+        .section(&code);
+    module.section(&CustomSection {
+        name: "sandmill.manifest".into(),
+        data: manifest.as_bytes().into(),
+    });
     module.finish()
 }
 
@@ -73,7 +101,9 @@ fn flat_ifs(count: usize) -> Vec<u8> {
     for n in 0..count {
         let local = (n % 3) as u8;
         // local.get; if; local.get; i32.load; local.set; end
-        body.extend([0x20, local, 0x04, 0x40, 0x20, local, 0x28, 2, 0, 0x21, local, 0x0b]);
+        body.extend([
+            0x20, local, 0x04, 0x40, 0x20, local, 0x28, 2, 0, 0x21, local, 0x0b,
+        ]);
     }
     body.extend([0x41, 0]);
     body
@@ -98,82 +128,332 @@ fn all() -> Vec<Evil> {
     let mut list = Vec::new();
     let mut add = |name, code, wasm| list.push(Evil { name, wasm, code });
     // Execution.
-    add("endless loop", "function.timeout", wat(&numbers, &scalar(forever)));
-    add("endless sm_init", "function.timeout", wat(&numbers, &format!(r#"{echo} (func (export "sm_init") (result i32) {forever} (i32.const 0))"#)));
-    add("endless start", "function.timeout", wat(&numbers, &format!("{echo} (func $s {forever}) (start $s)")));
-    add("endless sm_out_free", "function.timeout", wat(&numbers, &format!(r#"{echo} (func (export "sm_out_free") (param i32) {forever})"#)));
-    add("endless sm_release_index", "function.timeout", wat(&numbers, &format!(r#"{echo} (func (export "sm_release_index") (result i32) {forever} (i32.const 0))"#)));
-    add("failing sm_init", "function.error", wat(&numbers, &format!(r#"{echo} (func (export "sm_init") (result i32) (i32.const -1))"#)));
-    add("trap", "function.trap", wat(&numbers, &scalar("unreachable")));
-    add("division by zero", "function.trap", wat(&numbers, &scalar("(drop (i32.div_u (i32.const 1) (local.get $n)))")));
-    add("out of bounds", "function.trap", wat(&numbers, &scalar("(drop (i32.load (i32.const -1)))")));
-    add("deep recursion", "function.trap", wat(&numbers, &format!(
-        "(func $deep (param i32) (result i32) (i32.add (i32.const 1) (call $deep (local.get 0)))) {}",
-        scalar("(drop (call $deep (i32.const 0)))"))));
-    add("memory hog", "function.memory_exceeded", wat(&numbers, &scalar(
-        "(loop $l (br_if $l (i32.ne (memory.grow (i32.const 1)) (i32.const -1)))) unreachable")));
-    add("table hog", "function.trap", wat(&numbers, &format!("(table 1 funcref) {}", scalar(
-        "(loop $l (br_if $l (i32.ne (table.grow (ref.null func) (i32.const 100)) (i32.const -1)))) unreachable"))));
-    add("log flood", "function.timeout", wat(&numbers, &scalar(
-        "(loop $l (call $log (i32.const 3) (i32.const 0) (i32.const 8192)) (br $l))")));
-    add("host call storm", "function.timeout", wat(&numbers, &scalar("(loop $l (drop (call $random)) (br $l))")));
-    add("fail with junk", "function.error", wat(&numbers, &scalar(
-        "(call $fail (i32.const 77) (i64.const -9000000000000000000) (i32.const 0) (i32.const 65536))")));
-    add("fail out of bounds", "function.trap", wat(&numbers, &scalar(
-        "(call $fail (i32.const -1) (i64.const 0) (i32.const -8) (i32.const 100))")));
+    add(
+        "endless loop",
+        "function.timeout",
+        wat(&numbers, &scalar(forever)),
+    );
+    add(
+        "endless sm_init",
+        "function.timeout",
+        wat(
+            &numbers,
+            &format!(r#"{echo} (func (export "sm_init") (result i32) {forever} (i32.const 0))"#),
+        ),
+    );
+    add(
+        "endless start",
+        "function.timeout",
+        wat(&numbers, &format!("{echo} (func $s {forever}) (start $s)")),
+    );
+    add(
+        "endless sm_out_free",
+        "function.timeout",
+        wat(
+            &numbers,
+            &format!(r#"{echo} (func (export "sm_out_free") (param i32) {forever})"#),
+        ),
+    );
+    add(
+        "endless sm_release_index",
+        "function.timeout",
+        wat(
+            &numbers,
+            &format!(
+                r#"{echo} (func (export "sm_release_index") (result i32) {forever} (i32.const 0))"#
+            ),
+        ),
+    );
+    add(
+        "failing sm_init",
+        "function.error",
+        wat(
+            &numbers,
+            &format!(r#"{echo} (func (export "sm_init") (result i32) (i32.const -1))"#),
+        ),
+    );
+    add(
+        "trap",
+        "function.trap",
+        wat(&numbers, &scalar("unreachable")),
+    );
+    add(
+        "division by zero",
+        "function.trap",
+        wat(
+            &numbers,
+            &scalar("(drop (i32.div_u (i32.const 1) (local.get $n)))"),
+        ),
+    );
+    add(
+        "out of bounds",
+        "function.trap",
+        wat(&numbers, &scalar("(drop (i32.load (i32.const -1)))")),
+    );
+    add(
+        "deep recursion",
+        "function.trap",
+        wat(
+            &numbers,
+            &format!(
+                "(func $deep (param i32) (result i32) (i32.add (i32.const 1) (call $deep (local.get 0)))) {}",
+                scalar("(drop (call $deep (i32.const 0)))")
+            ),
+        ),
+    );
+    add(
+        "memory hog",
+        "function.memory_exceeded",
+        wat(
+            &numbers,
+            &scalar(
+                "(loop $l (br_if $l (i32.ne (memory.grow (i32.const 1)) (i32.const -1)))) unreachable",
+            ),
+        ),
+    );
+    add(
+        "table hog",
+        "function.trap",
+        wat(
+            &numbers,
+            &format!(
+                "(table 1 funcref) {}",
+                scalar(
+                    "(loop $l (br_if $l (i32.ne (table.grow (ref.null func) (i32.const 100)) (i32.const -1)))) unreachable"
+                )
+            ),
+        ),
+    );
+    add(
+        "log flood",
+        "function.timeout",
+        wat(
+            &numbers,
+            &scalar("(loop $l (call $log (i32.const 3) (i32.const 0) (i32.const 8192)) (br $l))"),
+        ),
+    );
+    add(
+        "host call storm",
+        "function.timeout",
+        wat(&numbers, &scalar("(loop $l (drop (call $random)) (br $l))")),
+    );
+    add(
+        "fail with junk",
+        "function.error",
+        wat(
+            &numbers,
+            &scalar(
+                "(call $fail (i32.const 77) (i64.const -9000000000000000000) (i32.const 0) (i32.const 65536))",
+            ),
+        ),
+    );
+    add(
+        "fail out of bounds",
+        "function.trap",
+        wat(
+            &numbers,
+            &scalar("(call $fail (i32.const -1) (i64.const 0) (i32.const -8) (i32.const 100))"),
+        ),
+    );
     // Results.
     let bad = |wat_body: String| wat(&numbers, &scalar(&wat_body));
     add("no result", "function.output", wat(&numbers, &scalar("")));
-    add("one row too many", "function.output", bad(result("4", 2, "66000", "0")));
-    add("negative length", "function.output", bad(result("-1", 2, "66000", "0")));
-    add("wrong buffer count", "function.output", bad(result("3", 3, "66000", "66000")));
-    add("buffer near 2^32", "function.output", bad(result("3", 2, "-8", "0")));
-    add("buffer of zero", "function.output", bad(result("3", 2, "0", "0")));
-    add("huge offset", "function.output", bad(result("3", 2, "66000", "0") + "(i64.store offset=16 (local.get $out) (i64.const 9000000000000000000))"));
-    add("negative offset", "function.output", bad(result("3", 2, "66000", "0") + "(i64.store offset=16 (local.get $out) (i64.const -1))"));
-    add("null in non-null", "function.output", bad(result("3", 2, "66000", "0") + "(i32.store (i32.const 65800) (i32.const 66000))"));
-    add("children", "function.output", bad(result("3", 2, "66000", "0") + "(i64.store offset=32 (local.get $out) (i64.const 1000000))"));
+    add(
+        "one row too many",
+        "function.output",
+        bad(result("4", 2, "66000", "0")),
+    );
+    add(
+        "negative length",
+        "function.output",
+        bad(result("-1", 2, "66000", "0")),
+    );
+    add(
+        "wrong buffer count",
+        "function.output",
+        bad(result("3", 3, "66000", "66000")),
+    );
+    add(
+        "buffer near 2^32",
+        "function.output",
+        bad(result("3", 2, "-8", "0")),
+    );
+    add(
+        "buffer of zero",
+        "function.output",
+        bad(result("3", 2, "0", "0")),
+    );
+    add(
+        "huge offset",
+        "function.output",
+        bad(result("3", 2, "66000", "0")
+            + "(i64.store offset=16 (local.get $out) (i64.const 9000000000000000000))"),
+    );
+    add(
+        "negative offset",
+        "function.output",
+        bad(result("3", 2, "66000", "0") + "(i64.store offset=16 (local.get $out) (i64.const -1))"),
+    );
+    add(
+        "null in non-null",
+        "function.output",
+        bad(result("3", 2, "66000", "0") + "(i32.store (i32.const 65800) (i32.const 66000))"),
+    );
+    add(
+        "children",
+        "function.output",
+        bad(result("3", 2, "66000", "0")
+            + "(i64.store offset=32 (local.get $out) (i64.const 1000000))"),
+    );
     let text = |offsets: [i32; 4], bytes: &str| {
-        let stores: String = offsets.iter().enumerate().map(|(n, o)| format!("(i32.store (i32.const {}) (i32.const {o}))", 66000 + n * 4)).collect();
-        wat(&texts, &format!("(data (i32.const 67000) \"{bytes}\") {}", scalar(&(result("3", 3, "66000", "67000") + &stores))))
+        let stores: String = offsets
+            .iter()
+            .enumerate()
+            .map(|(n, o)| format!("(i32.store (i32.const {}) (i32.const {o}))", 66000 + n * 4))
+            .collect();
+        wat(
+            &texts,
+            &format!(
+                "(data (i32.const 67000) \"{bytes}\") {}",
+                scalar(&(result("3", 3, "66000", "67000") + &stores))
+            ),
+        )
     };
-    add("falling offsets", "function.output", text([0, 2, 1, 3], "abc"));
-    add("negative offsets", "function.output", text([-1, 0, 1, 2], "abc"));
-    add("offsets past the end", "function.output", text([0, 1, 2, i32::MAX], "abc"));
-    add("bad UTF-8", "function.output", text([0, 1, 2, 3], "a\\ff\\fe"));
-    add("split character", "function.output", text([0, 1, 2, 3], "a\\c3\\bc"));
-    add("decimal overflow", "function.output", wat(&manifest("l", "d:2,0"), &scalar(&(result("3", 2, "66000", "0") + "(i64.store (i32.const 66000) (i64.const 100))"))));
+    add(
+        "falling offsets",
+        "function.output",
+        text([0, 2, 1, 3], "abc"),
+    );
+    add(
+        "negative offsets",
+        "function.output",
+        text([-1, 0, 1, 2], "abc"),
+    );
+    add(
+        "offsets past the end",
+        "function.output",
+        text([0, 1, 2, i32::MAX], "abc"),
+    );
+    add(
+        "bad UTF-8",
+        "function.output",
+        text([0, 1, 2, 3], "a\\ff\\fe"),
+    );
+    add(
+        "split character",
+        "function.output",
+        text([0, 1, 2, 3], "a\\c3\\bc"),
+    );
+    add(
+        "decimal overflow",
+        "function.output",
+        wat(
+            &manifest("l", "d:2,0"),
+            &scalar(
+                &(result("3", 2, "66000", "0") + "(i64.store (i32.const 66000) (i64.const 100))"),
+            ),
+        ),
+    );
     // The allocator.
-    for (name, at) in [("alloc near 2^32", "-64"), ("alloc unaligned", "65537"), ("alloc beyond memory", "1073741824")] {
+    for (name, at) in [
+        ("alloc near 2^32", "-64"),
+        ("alloc unaligned", "65537"),
+        ("alloc beyond memory", "1073741824"),
+    ] {
         let lying = RUNTIME.replace("(local.get $at) ;; the block", &format!("(i32.const {at})"));
         assert_ne!(lying, RUNTIME);
         let escaped: String = numbers.bytes().map(|b| format!("\\{b:02x}")).collect();
-        let module = format!("(module {lying} {echo} (@custom \"sandmill.manifest\" \"{escaped}\"))");
-        add(name, "function.output", wat::parse_str(&module).unwrap_or_else(|e| unreachable!("{e}")));
+        let module =
+            format!("(module {lying} {echo} (@custom \"sandmill.manifest\" \"{escaped}\"))");
+        add(
+            name,
+            "function.output",
+            wat::parse_str(&module).unwrap_or_else(|e| unreachable!("{e}")),
+        );
     }
     let none = RUNTIME.replace("(local.get $at) ;; the block", "(i32.const 0)");
     let escaped: String = numbers.bytes().map(|b| format!("\\{b:02x}")).collect();
     let module = format!("(module {none} {echo} (@custom \"sandmill.manifest\" \"{escaped}\"))");
-    add("alloc gives nothing", "function.memory_exceeded", wat::parse_str(&module).unwrap_or_else(|e| unreachable!("{e}")));
+    add(
+        "alloc gives nothing",
+        "function.memory_exceeded",
+        wat::parse_str(&module).unwrap_or_else(|e| unreachable!("{e}")),
+    );
     // Modules and manifests.
     let good = wat(&numbers, &echo);
-    add("truncated", "function.invalid", good[..good.len() / 2].to_vec());
-    add("no manifest", "function.manifest", wat::parse_str(format!("(module {RUNTIME} {echo})")).unwrap_or_else(|e| unreachable!("{e}")));
-    add("other ABI", "function.abi", wat(&numbers.replace("1.0", "2.0"), &echo));
-    add("unknown type", "function.type", wat(&manifest("+m", "l"), &echo));
-    add("function that is not there", "function.manifest", wat(&numbers.replace("\"f\"", "\"g\""), &echo));
-    add("deep manifest", "function.manifest", wat(&format!("{numbers}\n{{\"function\":{}", "[".repeat(30_000)), &echo));
-    add("oversized manifest", "function.manifest", wat(&format!("{numbers}{}", "\n".repeat(70_000)), &echo));
-    let wants = format!("(module (import \"env\" \"socket\" (func)) {RUNTIME} {echo} (@custom \"sandmill.manifest\" \"{escaped}\"))");
-    add("foreign import", "function.import", wat::parse_str(wants).unwrap_or_else(|e| unreachable!("{e}")));
+    add(
+        "truncated",
+        "function.invalid",
+        good[..good.len() / 2].to_vec(),
+    );
+    add(
+        "no manifest",
+        "function.manifest",
+        wat::parse_str(format!("(module {RUNTIME} {echo})"))
+            .unwrap_or_else(|e| unreachable!("{e}")),
+    );
+    add(
+        "other ABI",
+        "function.abi",
+        wat(&numbers.replace("1.0", "2.0"), &echo),
+    );
+    add(
+        "unknown type",
+        "function.type",
+        wat(&manifest("+m", "l"), &echo),
+    );
+    add(
+        "function that is not there",
+        "function.manifest",
+        wat(&numbers.replace("\"f\"", "\"g\""), &echo),
+    );
+    add(
+        "deep manifest",
+        "function.manifest",
+        wat(
+            &format!("{numbers}\n{{\"function\":{}", "[".repeat(30_000)),
+            &echo,
+        ),
+    );
+    add(
+        "oversized manifest",
+        "function.manifest",
+        wat(&format!("{numbers}{}", "\n".repeat(70_000)), &echo),
+    );
+    let wants = format!(
+        "(module (import \"env\" \"socket\" (func)) {RUNTIME} {echo} (@custom \"sandmill.manifest\" \"{escaped}\"))"
+    );
+    add(
+        "foreign import",
+        "function.import",
+        wat::parse_str(wants).unwrap_or_else(|e| unreachable!("{e}")),
+    );
     add("memory beyond the cap", "function.invalid", {
-        let large = RUNTIME.replace("(memory (export \"memory\") 2)", "(memory (export \"memory\") 40000)");
+        let large = RUNTIME.replace(
+            "(memory (export \"memory\") 2)",
+            "(memory (export \"memory\") 40000)",
+        );
         assert_ne!(large, RUNTIME);
-        wat::parse_str(format!("(module {large} {echo} (@custom \"sandmill.manifest\" \"{escaped}\"))")).unwrap_or_else(|e| unreachable!("{e}"))
+        wat::parse_str(format!(
+            "(module {large} {echo} (@custom \"sandmill.manifest\" \"{escaped}\"))"
+        ))
+        .unwrap_or_else(|e| unreachable!("{e}"))
     });
-    add("compile bomb: flat ifs", "function.too_complex", bomb(0, flat_ifs(60_000)));
-    add("compile bomb: huge function", "function.too_complex", bomb(0, flat_ifs(200_000)));
-    add("compile bomb: locals", "function.invalid", bomb(1_000_000, vec![0x41, 0]));
+    add(
+        "compile bomb: flat ifs",
+        "function.too_complex",
+        bomb(0, flat_ifs(60_000)),
+    );
+    add(
+        "compile bomb: huge function",
+        "function.too_complex",
+        bomb(0, flat_ifs(200_000)),
+    );
+    add(
+        "compile bomb: locals",
+        "function.invalid",
+        bomb(1_000_000, vec![0x41, 0]),
+    );
     list
 }
 
@@ -187,9 +467,13 @@ async fn every_attack_ends_in_a_typed_error_while_a_neighbour_goes_on() {
     house.table("three", "three.csv", b"a\n1\n2\n3\n").await;
     house.publish(guest("conformance_c")).await;
     let house = Arc::new(house);
-    let (stop, finished) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let (stop, finished) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(AtomicU64::new(0)),
+    );
     let neighbour = tokio::spawn({
-        let (house, stop, finished) = (Arc::clone(&house), Arc::clone(&stop), Arc::clone(&finished));
+        let (house, stop, finished) =
+            (Arc::clone(&house), Arc::clone(&stop), Arc::clone(&finished));
         async move {
             while !stop.load(Ordering::Relaxed) {
                 let rows = house.rows("SELECT sum(id_i64(a)) AS s, max(join_text('x', CAST(a AS VARCHAR))) FROM three").await;
@@ -208,7 +492,11 @@ async fn every_attack_ends_in_a_typed_error_while_a_neighbour_goes_on() {
                 let _ = house.client.function_delete("f").await;
                 match failed {
                     Err(problem) => {
-                        assert!(!problem.detail.contains('\u{1b}'), "{}: {problem:?}", evil.name);
+                        assert!(
+                            !problem.detail.contains('\u{1b}'),
+                            "{}: {problem:?}",
+                            evil.name
+                        );
                         problem.code
                     }
                     Ok(rows) => unreachable!("{}: {rows}", evil.name),
@@ -219,7 +507,11 @@ async fn every_attack_ends_in_a_typed_error_while_a_neighbour_goes_on() {
         // The neighbour finishes a job after each attack.
         while finished.load(Ordering::Relaxed) == before {
             tokio::time::sleep(Duration::from_millis(5)).await;
-            assert!(!neighbour.is_finished(), "the neighbour failed after {}", evil.name);
+            assert!(
+                !neighbour.is_finished(),
+                "the neighbour failed after {}",
+                evil.name
+            );
         }
     }
     stop.store(true, Ordering::Relaxed);

@@ -33,7 +33,12 @@ impl AsyncDB for Database {
         if let Some(problem) = job.error {
             return Err(refused(&problem.code, &problem.detail));
         }
-        let page = self.0.client.job_rows(&job.id, 0, 10_000).await.map_err(|e| Refused(e.to_string()))?;
+        let page = self
+            .0
+            .client
+            .job_rows(&job.id, 0, 10_000)
+            .await
+            .map_err(|e| Refused(e.to_string()))?;
         let cell = |value: serde_json::Value| match value {
             serde_json::Value::Null => "NULL".to_owned(),
             serde_json::Value::String(text) if text.is_empty() => "(empty)".to_owned(),
@@ -42,7 +47,11 @@ impl AsyncDB for Database {
         };
         Ok(DBOutput::Rows {
             types: vec![DefaultColumnType::Any; page.columns.len()],
-            rows: page.rows.into_iter().map(|row| row.into_iter().map(cell).collect()).collect(),
+            rows: page
+                .rows
+                .into_iter()
+                .map(|row| row.into_iter().map(cell).collect())
+                .collect(),
         })
     }
 
@@ -52,7 +61,11 @@ impl AsyncDB for Database {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sql_files_give_what_they_say() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("sql");
-    let mut files: Vec<_> = std::fs::read_dir(folder).expect("sql files").flatten().map(|e| e.path()).collect();
+    let mut files: Vec<_> = std::fs::read_dir(folder)
+        .expect("sql files")
+        .flatten()
+        .map(|e| e.path())
+        .collect();
     files.sort();
     assert!(!files.is_empty());
     for file in files {
@@ -60,7 +73,13 @@ async fn sql_files_give_what_they_say() {
             let house = House::start().await;
             house.publish(guest("conformance_rust")).await;
             house.table("people", "people.csv", b"id,name,team,pay\n1,ann,a,10.5\n2,bob,b,20\n3,cid,a,\n4,dan,c,40.25\n5,,b,7\n").await;
-            house.table("teams", "teams.csv", b"team,title,boss\na,Alpha,1\nb,Beta,2\nd,Delta,9\n").await;
+            house
+                .table(
+                    "teams",
+                    "teams.csv",
+                    b"team,title,boss\na,Alpha,1\nb,Beta,2\nd,Delta,9\n",
+                )
+                .await;
             Ok(Database(house))
         });
         let result = runner.run_file_async(&file).await;

@@ -22,7 +22,9 @@ pub fn program() -> PathBuf {
 /// Bytes of a guest module; `cargo xtask guests` builds them.
 pub fn guest(name: &str) -> Vec<u8> {
     let folder = std::env::var_os("SANDMILL_GUESTS").map(PathBuf::from);
-    let path = folder.unwrap_or_else(|| target().join("guests")).join(format!("{name}.wasm"));
+    let path = folder
+        .unwrap_or_else(|| target().join("guests"))
+        .join(format!("{name}.wasm"));
     match std::fs::read(&path) {
         Ok(wasm) => wasm,
         Err(e) => unreachable!("{}: {e}; run `cargo xtask guests`", path.display()),
@@ -57,16 +59,27 @@ impl House {
         settings.sandbox.instances = 48;
         settings.sandbox.call_deadline = Duration::from_secs(1);
         change(&mut settings);
-        let server = Server::start(settings).await.unwrap_or_else(|e| unreachable!("{e}"));
+        let server = Server::start(settings)
+            .await
+            .unwrap_or_else(|e| unreachable!("{e}"));
         let client = Client::new(&server.url(), server.token());
-        Self { folder, server, client }
+        Self {
+            folder,
+            server,
+            client,
+        }
     }
 
     /// Writes a table's file and registers it.
     pub async fn table(&self, name: &str, file: &str, content: &[u8]) {
         let path = self.folder.path().join("tables").join(file);
         std::fs::write(path, content).unwrap_or_else(|e| unreachable!("{e}"));
-        let table = NewTable { name: name.into(), path: file.into(), format: None, replace: true };
+        let table = NewTable {
+            name: name.into(),
+            path: file.into(),
+            format: None,
+            replace: true,
+        };
         if let Err(e) = self.client.table_create(&table).await {
             unreachable!("{e}")
         }
@@ -81,10 +94,19 @@ impl House {
 
     /// Runs a job to its end.
     pub async fn job(&self, sql: &str) -> Result<Job, ClientError> {
-        let job = NewJob { sql: sql.into(), ..NewJob::default() };
-        let mut job = self.client.job_submit(&job, Duration::from_secs(20)).await?;
+        let job = NewJob {
+            sql: sql.into(),
+            ..NewJob::default()
+        };
+        let mut job = self
+            .client
+            .job_submit(&job, Duration::from_secs(20))
+            .await?;
         while !job.state.is_terminal() {
-            job = self.client.job_view(&job.id, Duration::from_secs(20), Some(job.revision)).await?;
+            job = self
+                .client
+                .job_view(&job.id, Duration::from_secs(20), Some(job.revision))
+                .await?;
         }
         Ok(job)
     }
@@ -99,12 +121,19 @@ impl House {
         if let Some(problem) = job.error {
             return Err(problem);
         }
-        let page = self.client.job_rows(&job.id, 0, 1000).await.unwrap_or_else(|e| unreachable!("{e}"));
+        let page = self
+            .client
+            .job_rows(&job.id, 0, 1000)
+            .await
+            .unwrap_or_else(|e| unreachable!("{e}"));
         let cell = |value: serde_json::Value| match value {
             serde_json::Value::String(text) => text,
             other => other.to_string(),
         };
-        let rows = page.rows.into_iter().map(|row| row.into_iter().map(cell).collect::<Vec<_>>().join(","));
+        let rows = page
+            .rows
+            .into_iter()
+            .map(|row| row.into_iter().map(cell).collect::<Vec<_>>().join(","));
         Ok(rows.collect::<Vec<_>>().join(" "))
     }
 }

@@ -20,17 +20,35 @@ pub fn run(home: &Home, check: bool) -> Outcome {
     let template = fs::read_to_string(root.join("udf-sdk/c/sandmill.h.in"))
         .map_err(|e| format!("udf-sdk/c/sandmill.h.in: {e}"))?;
     let openapi = home
-        .cargo(&["run", "--quiet", "-p", "sandmill-app", "--bin", "sandmill", "--", "openapi"])
+        .cargo(&[
+            "run",
+            "--quiet",
+            "-p",
+            "sandmill-app",
+            "--bin",
+            "sandmill",
+            "--",
+            "openapi",
+        ])
         .output()
         .map_err(|e| format!("cargo: {e}"))?;
     if !openapi.status.success() {
-        return Err(format!("the API document: {}", String::from_utf8_lossy(&openapi.stderr)));
+        return Err(format!(
+            "the API document: {}",
+            String::from_utf8_lossy(&openapi.stderr)
+        ));
     }
     let files = [
         ("udf-sdk/spec/ABI.md", specification()),
         ("udf-sdk/rust/src/abi.rs", rust()),
-        ("udf-sdk/c/include/sandmill.h", template.replace("/* @ABI@ */\n", &c())),
-        ("docs/openapi.json", String::from_utf8_lossy(&openapi.stdout).into_owned()),
+        (
+            "udf-sdk/c/include/sandmill.h",
+            template.replace("/* @ABI@ */\n", &c()),
+        ),
+        (
+            "docs/openapi.json",
+            String::from_utf8_lossy(&openapi.stdout).into_owned(),
+        ),
     ];
     let mut stale = Vec::new();
     for (path, text) in files {
@@ -51,7 +69,10 @@ pub fn run(home: &Home, check: bool) -> Outcome {
     if stale.is_empty() {
         return Ok(());
     }
-    Err(format!("{} are not what the code says; run `cargo xtask codegen`", stale.join(", ")))
+    Err(format!(
+        "{} are not what the code says; run `cargo xtask codegen`",
+        stale.join(", ")
+    ))
 }
 
 fn wasm(ty: ValType) -> &'static str {
@@ -62,9 +83,15 @@ fn wasm(ty: ValType) -> &'static str {
 }
 
 fn signature(function: &Function) -> String {
-    let params: Vec<_> =
-        function.params.iter().map(|(name, ty)| format!("{name}: {}", wasm(*ty))).collect();
-    let result = function.result.map(|ty| format!(" -> {}", wasm(ty))).unwrap_or_default();
+    let params: Vec<_> = function
+        .params
+        .iter()
+        .map(|(name, ty)| format!("{name}: {}", wasm(*ty)))
+        .collect();
+    let result = function
+        .result
+        .map(|ty| format!(" -> {}", wasm(ty)))
+        .unwrap_or_default();
     format!("({}){result}", params.join(", "))
 }
 
@@ -84,10 +111,26 @@ fn specification() -> String {
          ## Exports\n\n| export | type | | what it does |\n|---|---|---|---|\n"
     );
     for function in EXPORTS {
-        let need = if function.required { "required" } else { "optional" };
-        let _ = writeln!(text, "| `{}` | `{}` | {need} | {} |", function.name, signature(function), function.doc);
+        let need = if function.required {
+            "required"
+        } else {
+            "optional"
+        };
+        let _ = writeln!(
+            text,
+            "| `{}` | `{}` | {need} | {} |",
+            function.name,
+            signature(function),
+            function.doc
+        );
     }
-    let _ = writeln!(text, "| `{}NAME` | `{}` | one each | {} |", SCALAR.name, signature(&SCALAR), SCALAR.doc);
+    let _ = writeln!(
+        text,
+        "| `{}NAME` | `{}` | one each | {} |",
+        SCALAR.name,
+        signature(&SCALAR),
+        SCALAR.doc
+    );
     let _ = write!(
         text,
         "\nThe host allocates one arena with `sm_alloc`, writes structs and buffers into it, aligned to {} bytes,\n\
@@ -97,15 +140,30 @@ fn specification() -> String {
         sandmill_abi::BUFFER_ALIGN
     );
     for function in IMPORTS {
-        let _ = writeln!(text, "| `{}` | `{}` | {} |", function.name, signature(function), function.doc);
+        let _ = writeln!(
+            text,
+            "| `{}` | `{}` | {} |",
+            function.name,
+            signature(function),
+            function.doc
+        );
     }
     text.push_str(
         "\nFor toolchains that insist: `wasi_snapshot_preview1` answers `fd_write` (to the log), clock, random and\n\
          empty arguments; `proc_exit` traps; everything else answers ENOSYS. `env.abort` of AssemblyScript traps.\n\n",
     );
-    let _ = write!(text, "## ArrowArray, {ARRAY_SIZE} bytes\n\n| field | at | type |\n|---|---|---|\n");
+    let _ = write!(
+        text,
+        "## ArrowArray, {ARRAY_SIZE} bytes\n\n| field | at | type |\n|---|---|---|\n"
+    );
     for field in ARRAY_FIELDS {
-        let _ = writeln!(text, "| `{}` | {} | {} |", field.name, field.offset, wasm(field.ty));
+        let _ = writeln!(
+            text,
+            "| `{}` | {} | {} |",
+            field.name,
+            field.offset,
+            wasm(field.ty)
+        );
     }
     text.push_str("\n## Types\n\n| format | Arrow | SQL | layout |\n|---|---|---|---|\n");
     for ty in TYPES {
@@ -119,11 +177,19 @@ fn specification() -> String {
             stamp if stamp.ends_with(':') => "[zone]",
             _ => "",
         };
-        let _ = writeln!(text, "| `{}{parameters}` | {} | {} | {layout} |", ty.format, ty.arrow, ty.sql);
+        let _ = writeln!(
+            text,
+            "| `{}{parameters}` | {} | {} | {layout} |",
+            ty.format, ty.arrow, ty.sql
+        );
     }
     text.push_str("\n## Error numbers\n\n| number | name | meaning |\n|---|---|---|\n");
     for error in ERRORS {
-        let _ = writeln!(text, "| {} | {} | {} |", error.number, error.name, error.doc);
+        let _ = writeln!(
+            text,
+            "| {} | {} | {} |",
+            error.number, error.name, error.doc
+        );
     }
     let _ = write!(
         text,
@@ -137,7 +203,10 @@ fn specification() -> String {
     text.push_str("\n## Limits\n\n| what | limit |\n|---|---|\n");
     for (what, limit) in [
         ("bytes of a module", limits::MODULE_BYTES),
-        ("bytes of the code of one guest function", limits::BODY_BYTES),
+        (
+            "bytes of the code of one guest function",
+            limits::BODY_BYTES,
+        ),
         ("bytes of the manifest", limits::MANIFEST_BYTES),
         ("functions of a module", limits::FUNCTIONS),
         ("arguments of a function", limits::ARGUMENTS),
@@ -157,11 +226,19 @@ fn specification() -> String {
 fn rust() -> String {
     let mut text = format!("// {NOTE}\n\n");
     for error in ERRORS {
-        let _ = writeln!(text, "/// {}\npub const {}: i32 = {};", error.doc, error.name, error.number);
+        let _ = writeln!(
+            text,
+            "/// {}\npub const {}: i32 = {};",
+            error.doc, error.name, error.number
+        );
     }
     text.push_str("\n/// A column in linear memory, as in the Arrow C data interface.\n#[repr(C)]\npub struct ArrowArray {\n");
     for field in ARRAY_FIELDS {
-        let ty = if field.ty == ValType::I64 { "i64" } else { "u32" };
+        let ty = if field.ty == ValType::I64 {
+            "i64"
+        } else {
+            "u32"
+        };
         let _ = writeln!(text, "    pub {}: {ty},", field.name);
     }
     let _ = write!(
@@ -177,8 +254,17 @@ fn rust() -> String {
                 (name, ty) => format!("{name}: {}", wasm(*ty)),
             })
             .collect();
-        let result = function.result.map(|ty| format!(" -> {}", wasm(ty))).unwrap_or_default();
-        let _ = writeln!(text, "    /// {}\n    pub fn {}({}){result};", function.doc, function.name, params.join(", "));
+        let result = function
+            .result
+            .map(|ty| format!(" -> {}", wasm(ty)))
+            .unwrap_or_default();
+        let _ = writeln!(
+            text,
+            "    /// {}\n    pub fn {}({}){result};",
+            function.doc,
+            function.name,
+            params.join(", ")
+        );
     }
     text.push_str("}\n");
     text
@@ -187,7 +273,11 @@ fn rust() -> String {
 fn c() -> String {
     let mut text = format!("/* {NOTE} */\n#define SM_ABI \"{MAJOR}.{MINOR}\"\n");
     for error in ERRORS {
-        let _ = writeln!(text, "#define SM_{} ({}) /* {} */", error.name, error.number, error.doc);
+        let _ = writeln!(
+            text,
+            "#define SM_{} ({}) /* {} */",
+            error.name, error.number, error.doc
+        );
     }
     text.push_str("\n/* A column in linear memory, as in the Arrow C data interface. */\ntypedef struct ArrowArray {\n");
     for field in ARRAY_FIELDS {
@@ -202,7 +292,13 @@ fn c() -> String {
     }
     text.push_str("} ArrowArray;\n\n");
     for function in IMPORTS {
-        let ty = |ty: ValType| if ty == ValType::I64 { "int64_t" } else { "int32_t" };
+        let ty = |ty: ValType| {
+            if ty == ValType::I64 {
+                "int64_t"
+            } else {
+                "int32_t"
+            }
+        };
         let params: Vec<_> = function
             .params
             .iter()
@@ -212,7 +308,11 @@ fn c() -> String {
                 name => format!("{} {name}", ty(*param)),
             })
             .collect();
-        let params = if params.is_empty() { "void".to_owned() } else { params.join(", ") };
+        let params = if params.is_empty() {
+            "void".to_owned()
+        } else {
+            params.join(", ")
+        };
         let result = function.result.map_or("void", ty);
         let _ = writeln!(
             text,

@@ -61,7 +61,15 @@ impl Drop for Server {
 pub fn run(home: &Home, keep: bool) -> Outcome {
     let modules = step("guest modules", || guests::build(home))?;
     step("release build (some minutes the first time)", || {
-        run::run(&mut home.cargo(&["build", "--release", "-p", "sandmill-app", "-p", "sandmill-tests", "--bins"]))
+        run::run(&mut home.cargo(&[
+            "build",
+            "--release",
+            "-p",
+            "sandmill-app",
+            "-p",
+            "sandmill-tests",
+            "--bins",
+        ]))
     })?;
     let tables = step("data", || data(home))?;
     let folder = home.cache.join("demo");
@@ -71,24 +79,43 @@ pub fn run(home: &Home, keep: bool) -> Outcome {
     let server = step("server", || start(home, &folder, &tables))?;
     let sandmill = |arguments: &[&str]| {
         println!("$ sandmill {}", arguments.join(" "));
-        run::run(Command::new(home.target.join("release/sandmill")).args(arguments).env("SANDMILL_DATA", &folder))
+        run::run(
+            Command::new(home.target.join("release/sandmill"))
+                .args(arguments)
+                .env("SANDMILL_DATA", &folder),
+        )
     };
     let text = |path: PathBuf| path.to_string_lossy().into_owned();
     sandmill(&["function", "upload", &text(modules.join("bench.wasm"))])?;
     sandmill(&["function", "upload", &text(modules.join("demo_text.wasm"))])?;
-    sandmill(&["table", "add", "flights", &text(tables.join("flights-3m.parquet"))])?;
-    sandmill(&["table", "add", "airports", &text(tables.join("airports.csv"))])?;
+    sandmill(&[
+        "table",
+        "add",
+        "flights",
+        &text(tables.join("flights-3m.parquet")),
+    ])?;
+    sandmill(&[
+        "table",
+        "add",
+        "airports",
+        &text(tables.join("airports.csv")),
+    ])?;
     println!();
     let started = Instant::now();
     sandmill(&["job", "submit", SQL])?;
     let seconds = started.elapsed().as_secs_f64();
     let rows = 3_000_000.0;
-    println!("\nThe job, from the command line to the printed table: {seconds:.2} s, {:.1} million flights a second.", rows / seconds / 1e6);
+    println!(
+        "\nThe job, from the command line to the printed table: {seconds:.2} s, {:.1} million flights a second.",
+        rows / seconds / 1e6
+    );
     println!("The same query inside the engine, with the functions in Wasm and written natively:");
-    run::run(Command::new(home.target.join("release/sandmill-bench"))
-        .args(["demo", "--data"])
-        .arg(&tables)
-        .env("SANDMILL_GUESTS", &modules))?;
+    run::run(
+        Command::new(home.target.join("release/sandmill-bench"))
+            .args(["demo", "--data"])
+            .arg(&tables)
+            .env("SANDMILL_GUESTS", &modules),
+    )?;
     let address = fs::read_to_string(folder.join("address")).unwrap_or_default();
     println!("\nThe API and its front page: {}", address.trim());
     println!("Data: npm package {PACKAGE} (BSD-3-Clause).");
@@ -114,9 +141,21 @@ fn data(home: &Home) -> Outcome<PathBuf> {
     }
     fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
     println!("fetching {PACKAGE} from npm");
-    run::run(Command::new("npm").args(["pack", "--silent", PACKAGE]).current_dir(&folder))?;
-    let mut files = fs::read_dir(&folder).map_err(|e| e.to_string())?.flatten().map(|e| e.path());
+    run::run(
+        Command::new("npm")
+            .args(["pack", "--silent", PACKAGE])
+            .current_dir(&folder),
+    )?;
+    let mut files = fs::read_dir(&folder)
+        .map_err(|e| e.to_string())?
+        .flatten()
+        .map(|e| e.path());
     let archive = files.find(|p| p.extension().is_some_and(|e| e == "tgz"));
-    run::run(Command::new("tar").arg("-xzf").arg(archive.ok_or("npm left no archive")?).current_dir(&folder))?;
+    run::run(
+        Command::new("tar")
+            .arg("-xzf")
+            .arg(archive.ok_or("npm left no archive")?)
+            .current_dir(&folder),
+    )?;
     Ok(data)
 }

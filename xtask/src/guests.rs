@@ -31,13 +31,26 @@ pub fn build(home: &Home) -> Outcome<PathBuf> {
         println!("building {name} (Rust)");
         let target = home.target.join("guest-build");
         run(Command::new("cargo")
-            .args(["build", "-q", "--release", "--target", toolchains::TARGET, "--target-dir"])
+            .args([
+                "build",
+                "-q",
+                "--release",
+                "--target",
+                toolchains::TARGET,
+                "--target-dir",
+            ])
             .arg(&target)
             .current_dir(&source)
             .env("RUSTC", toolchains::rustc(home)?)
             .env("RUSTFLAGS", "-C target-feature=+simd128,+bulk-memory")
             .env_remove("CARGO_ENCODED_RUSTFLAGS"))?;
-        finish(&target.join(toolchains::TARGET).join("release").join(format!("{name}.wasm")), &out)?;
+        finish(
+            &target
+                .join(toolchains::TARGET)
+                .join("release")
+                .join(format!("{name}.wasm")),
+            &out,
+        )?;
     }
     for (name, path) in C {
         let (source, out) = (home.root.join(path), folder.join(format!("{name}.wasm")));
@@ -46,11 +59,30 @@ pub fn build(home: &Home) -> Outcome<PathBuf> {
         }
         println!("building {name} (C)");
         let files = fs::read_dir(&source).map_err(|e| format!("{path}: {e}"))?;
-        let files = files.flatten().map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "c"));
+        let files = files
+            .flatten()
+            .map(|e| e.path())
+            .filter(|p| p.extension().is_some_and(|e| e == "c"));
         let built = folder.join(format!("{name}.new"));
         run(Command::new(toolchains::clang()?)
-            .args(["--target=wasm32", "-std=c11", "-O3", "-flto", "-msimd128", "-mbulk-memory", "-Wall", "-Wextra", "-Werror"])
-            .args(["-nostdlib", "-ffreestanding", "-Wl,--no-entry", "-Wl,-z,stack-size=65536", "-Wl,--strip-debug"])
+            .args([
+                "--target=wasm32",
+                "-std=c11",
+                "-O3",
+                "-flto",
+                "-msimd128",
+                "-mbulk-memory",
+                "-Wall",
+                "-Wextra",
+                "-Werror",
+            ])
+            .args([
+                "-nostdlib",
+                "-ffreestanding",
+                "-Wl,--no-entry",
+                "-Wl,-z,stack-size=65536",
+                "-Wl,--strip-debug",
+            ])
             .arg("-I")
             .arg(home.root.join("udf-sdk/c/include"))
             .args(files)
@@ -64,8 +96,19 @@ pub fn build(home: &Home) -> Outcome<PathBuf> {
 /// Optimises with Binaryen where it is installed: it inlines across functions.
 fn finish(built: &Path, out: &Path) -> Outcome {
     let optimised = Command::new("wasm-opt")
-        .args(["-O3", "--inlining-optimizing", "--enable-simd", "--enable-bulk-memory", "--enable-sign-ext"])
-        .args(["--enable-nontrapping-float-to-int", "--enable-mutable-globals", "--enable-reference-types", "--enable-multivalue"])
+        .args([
+            "-O3",
+            "--inlining-optimizing",
+            "--enable-simd",
+            "--enable-bulk-memory",
+            "--enable-sign-ext",
+        ])
+        .args([
+            "--enable-nontrapping-float-to-int",
+            "--enable-mutable-globals",
+            "--enable-reference-types",
+            "--enable-multivalue",
+        ])
         .arg(built)
         .arg("-o")
         .arg(out)
@@ -73,7 +116,9 @@ fn finish(built: &Path, out: &Path) -> Outcome {
     if optimised.is_ok_and(|status| status.success()) {
         return Ok(());
     }
-    fs::copy(built, out).map(|_| ()).map_err(|e| format!("{}: {e}", built.display()))
+    fs::copy(built, out)
+        .map(|_| ())
+        .map_err(|e| format!("{}: {e}", built.display()))
 }
 
 fn is_fresh(out: &Path, sources: Option<SystemTime>) -> bool {
@@ -87,6 +132,12 @@ fn newest(folder: &Path) -> Option<SystemTime> {
     entries
         .flatten()
         .filter(|e| e.file_name() != "target")
-        .filter_map(|e| if e.path().is_dir() { newest(&e.path()) } else { e.metadata().ok()?.modified().ok() })
+        .filter_map(|e| {
+            if e.path().is_dir() {
+                newest(&e.path())
+            } else {
+                e.metadata().ok()?.modified().ok()
+            }
+        })
         .max()
 }

@@ -70,7 +70,9 @@ fn main() -> ExitCode {
         Command::Tidy => tidy::run(&home),
         Command::Codegen { check } => codegen::run(&home, check),
         Command::Bench { arguments } => steps::bench(&home, &arguments),
-        Command::Guests => guests::build(&home).map(|folder| println!("guests are in {}", folder.display())),
+        Command::Guests => {
+            guests::build(&home).map(|folder| println!("guests are in {}", folder.display()))
+        }
         Command::Toolchains => toolchains::report(&home),
     });
     match result {

@@ -21,16 +21,25 @@ impl Home {
     pub fn new(root: PathBuf) -> Outcome<Self> {
         let root = std::fs::canonicalize(&root).map_err(|e| format!("{}: {e}", root.display()))?;
         let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
-        let base = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or(home);
+        let base = std::env::var_os("XDG_CACHE_HOME")
+            .map(PathBuf::from)
+            .or(home);
         let cache = base.ok_or("HOME is not set")?.join("sandmill");
         let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
-        Ok(Self { target: target.unwrap_or_else(|| cache.join("target")), root, cache })
+        Ok(Self {
+            target: target.unwrap_or_else(|| cache.join("target")),
+            root,
+            cache,
+        })
     }
 
     /// Cargo in the project.
     pub fn cargo(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new("cargo");
-        command.args(arguments).current_dir(&self.root).env("CARGO_TARGET_DIR", &self.target);
+        command
+            .args(arguments)
+            .current_dir(&self.root)
+            .env("CARGO_TARGET_DIR", &self.target);
         command
     }
 }
@@ -38,7 +47,9 @@ impl Home {
 /// Runs a program to its end; its output goes where ours goes.
 pub fn run(command: &mut Command) -> Outcome {
     let name = command.get_program().to_string_lossy().into_owned();
-    let status = command.status().map_err(|e| format!("{name} cannot be run: {e}"))?;
+    let status = command
+        .status()
+        .map_err(|e| format!("{name} cannot be run: {e}"))?;
     if status.success() {
         return Ok(());
     }
@@ -48,8 +59,14 @@ pub fn run(command: &mut Command) -> Outcome {
 
 /// What a program prints, or `None` when it is not there or fails.
 pub fn output(program: impl AsRef<Path>, arguments: &[&str]) -> Option<String> {
-    let output = Command::new(program.as_ref()).args(arguments).output().ok()?;
-    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    let output = Command::new(program.as_ref())
+        .args(arguments)
+        .output()
+        .ok()?;
+    output
+        .status
+        .success()
+        .then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 /// Installs Debian packages, saying so.
@@ -61,7 +78,10 @@ pub fn apt(packages: &[&str]) -> Outcome {
         if sudo {
             command.arg("apt-get");
         }
-        command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive").stdout(std::process::Stdio::null());
+        command
+            .args(arguments)
+            .env("DEBIAN_FRONTEND", "noninteractive")
+            .stdout(std::process::Stdio::null());
         command
     };
     let hint = |e| format!("{e}; install them by hand: {}", packages.join(" "));
@@ -77,6 +97,9 @@ pub fn step<T>(name: &str, work: impl FnOnce() -> Outcome<T>) -> Outcome<T> {
     let started = Instant::now();
     let result = work();
     let verdict = if result.is_ok() { "done" } else { "failed" };
-    println!("== {name}: {verdict} after {:.1} s", started.elapsed().as_secs_f64());
+    println!(
+        "== {name}: {verdict} after {:.1} s",
+        started.elapsed().as_secs_f64()
+    );
     result
 }

@@ -5,15 +5,26 @@ use crate::{Outcome, codegen, guests, tidy};
 
 /// Format, lints, house rules, generated files, licences.
 pub fn check(home: &Home) -> Outcome {
-    step("format", || run(home.cargo(&["fmt", "--all"]).arg("--check")))?;
+    step("format", || {
+        run(home.cargo(&["fmt", "--all"]).arg("--check"))
+    })?;
     step("tidy", || tidy::run(home))?;
     step("lints", || {
-        run(&mut home.cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+        run(&mut home.cargo(&[
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--",
+            "-D",
+            "warnings",
+        ]))
     })?;
     step("generated files", || codegen::run(home, true))?;
     step("licences, bans, sources", || {
         if output("cargo-deny", &["--version"]).is_none() {
-            println!("cargo-deny is not installed: `cargo install cargo-deny`, then `cargo xtask check` checks licences too");
+            println!(
+                "cargo-deny is not installed: `cargo install cargo-deny`, then `cargo xtask check` checks licences too"
+            );
             return Ok(());
         }
         run(&mut home.cargo(&["deny", "check", "licenses", "bans", "sources"]))?;
@@ -27,16 +38,24 @@ pub fn check(home: &Home) -> Outcome {
 /// Installs what is missing and runs every test.
 pub fn test(home: &Home, filter: &[String]) -> Outcome {
     let guests = step("guest modules", || guests::build(home))?;
-    step("the program", || run(&mut home.cargo(&["build", "-p", "sandmill-app", "--bin", "sandmill"])))?;
+    step("the program", || {
+        run(&mut home.cargo(&["build", "-p", "sandmill-app", "--bin", "sandmill"]))
+    })?;
     let binary = home.target.join("debug/sandmill");
     let nextest = output("cargo-nextest", &["--version"]).is_some()
-        || step("cargo-nextest", || run(&mut home.cargo(&["install", "--locked", "cargo-nextest"]))).is_ok();
+        || step("cargo-nextest", || {
+            run(&mut home.cargo(&["install", "--locked", "cargo-nextest"]))
+        })
+        .is_ok();
     step("tests", || {
         let mut command = match nextest {
             true => home.cargo(&["nextest", "run", "--workspace", "--no-fail-fast"]),
             false => home.cargo(&["test", "--workspace", "--no-fail-fast"]),
         };
-        run(command.args(filter).env("SANDMILL_BIN", &binary).env("SANDMILL_GUESTS", &guests))
+        run(command
+            .args(filter)
+            .env("SANDMILL_BIN", &binary)
+            .env("SANDMILL_GUESTS", &guests))
     })
 }
 
@@ -44,12 +63,24 @@ pub fn test(home: &Home, filter: &[String]) -> Outcome {
 pub fn bench(home: &Home, arguments: &[String]) -> Outcome {
     let guests = step("guest modules", || guests::build(home))?;
     step("release build", || {
-        run(&mut home.cargo(&["build", "--release", "-p", "sandmill-app", "-p", "sandmill-tests", "--bins"]))
+        run(&mut home.cargo(&[
+            "build",
+            "--release",
+            "-p",
+            "sandmill-app",
+            "-p",
+            "sandmill-tests",
+            "--bins",
+        ]))
     })?;
     let release = home.target.join("release");
     let mut command = std::process::Command::new(release.join("sandmill-bench"));
     let all = ["all".to_owned()];
-    command.args(if arguments.is_empty() { &all[..] } else { arguments });
+    command.args(if arguments.is_empty() {
+        &all[..]
+    } else {
+        arguments
+    });
     run(command
         .current_dir(&home.root)
         .env("SANDMILL_BIN", release.join("sandmill"))

@@ -27,13 +27,23 @@ const LAYERS: &[(&str, u32)] = &[
 ];
 
 /// Libraries that occur in one version only.
-const SINGLE: &[&str] = &["arrow", "datafusion", "wasmtime", "object_store", "parquet", "sqlx"];
+const SINGLE: &[&str] = &[
+    "arrow",
+    "datafusion",
+    "wasmtime",
+    "object_store",
+    "parquet",
+    "sqlx",
+];
 
 /// Libraries that only these crates may use.
 const OWNED: &[(&str, &[&str])] = &[
     ("sqlx", &["sandmill-store"]),
     ("wasmtime", &["sandmill-sandbox"]),
-    ("datafusion", &["sandmill-functions", "sandmill-engine", "sandmill-tests"]),
+    (
+        "datafusion",
+        &["sandmill-functions", "sandmill-engine", "sandmill-tests"],
+    ),
     ("axum", &["sandmill-api", "sandmill-app"]),
 ];
 
@@ -57,27 +67,48 @@ pub fn run(home: &Home) -> Outcome {
         println!("tidy");
         return Ok(());
     }
-    Err(format!("{} rules are broken:\n  {}", wrong.len(), wrong.join("\n  ")))
+    Err(format!(
+        "{} rules are broken:\n  {}",
+        wrong.len(),
+        wrong.join("\n  ")
+    ))
 }
 
 fn layer(name: &str) -> Option<u32> {
-    LAYERS.iter().find(|(crate_name, _)| *crate_name == name).map(|(_, layer)| *layer)
+    LAYERS
+        .iter()
+        .find(|(crate_name, _)| *crate_name == name)
+        .map(|(_, layer)| *layer)
 }
 
 fn layers(metadata: &Metadata, wrong: &mut Vec<String>) {
     for package in metadata.workspace_packages() {
         let name = package.name.as_str();
         let Some(own) = layer(name) else {
-            wrong.push(format!("{name} has no layer; add it to LAYERS in xtask/src/tidy.rs"));
+            wrong.push(format!(
+                "{name} has no layer; add it to LAYERS in xtask/src/tidy.rs"
+            ));
             continue;
         };
-        for dependency in package.dependencies.iter().filter(|d| d.kind != DependencyKind::Development) {
+        for dependency in package
+            .dependencies
+            .iter()
+            .filter(|d| d.kind != DependencyKind::Development)
+        {
             if let Some(other) = layer(&dependency.name).filter(|other| *other >= own) {
-                wrong.push(format!("{name} (layer {own}) depends on {} (layer {other}): only lower layers", dependency.name));
+                wrong.push(format!(
+                    "{name} (layer {own}) depends on {} (layer {other}): only lower layers",
+                    dependency.name
+                ));
             }
-            let owners = OWNED.iter().find(|(library, _)| *library == dependency.name);
+            let owners = OWNED
+                .iter()
+                .find(|(library, _)| *library == dependency.name);
             if let Some((library, owners)) = owners.filter(|(_, owners)| !owners.contains(&name)) {
-                wrong.push(format!("{name} depends on {library}, which only {} may", owners.join(", ")));
+                wrong.push(format!(
+                    "{name} depends on {library}, which only {} may",
+                    owners.join(", ")
+                ));
             }
         }
     }
@@ -85,10 +116,17 @@ fn layers(metadata: &Metadata, wrong: &mut Vec<String>) {
 
 fn versions(metadata: &Metadata, wrong: &mut Vec<String>) {
     for name in SINGLE {
-        let versions: Vec<_> =
-            metadata.packages.iter().filter(|p| p.name.as_str() == *name).map(|p| p.version.to_string()).collect();
+        let versions: Vec<_> = metadata
+            .packages
+            .iter()
+            .filter(|p| p.name.as_str() == *name)
+            .map(|p| p.version.to_string())
+            .collect();
         if versions.len() > 1 {
-            wrong.push(format!("{name} occurs in the versions {}", versions.join(", ")));
+            wrong.push(format!(
+                "{name} occurs in the versions {}",
+                versions.join(", ")
+            ));
         }
     }
 }
@@ -97,13 +135,18 @@ fn manifests(metadata: &Metadata, wrong: &mut Vec<String>) {
     for package in metadata.workspace_packages() {
         let text = fs::read_to_string(&package.manifest_path).unwrap_or_default();
         if !text.contains("[lints]\nworkspace = true") {
-            wrong.push(format!("{} does not take the workspace's lints", package.name));
+            wrong.push(format!(
+                "{} does not take the workspace's lints",
+                package.name
+            ));
         }
     }
 }
 
 fn sources(root: &Path, folder: &Path, wrong: &mut Vec<String>) {
-    let Ok(entries) = fs::read_dir(folder) else { return };
+    let Ok(entries) = fs::read_dir(folder) else {
+        return;
+    };
     for path in entries.flatten().map(|e| e.path()) {
         if path.is_dir() {
             if !path.ends_with("target") && !path.ends_with("node_modules") {
@@ -111,16 +154,28 @@ fn sources(root: &Path, folder: &Path, wrong: &mut Vec<String>) {
             }
             continue;
         }
-        if !path.extension().is_some_and(|e| ["rs", "c", "h", "slt"].iter().any(|known| e == *known)) {
+        if !path
+            .extension()
+            .is_some_and(|e| ["rs", "c", "h", "slt"].iter().any(|known| e == *known))
+        {
             continue;
         }
-        let name = path.strip_prefix(root).unwrap_or(&path).display().to_string();
+        let name = path
+            .strip_prefix(root)
+            .unwrap_or(&path)
+            .display()
+            .to_string();
         let text = fs::read_to_string(&path).unwrap_or_default();
         let lines = text.lines().count();
         if lines > LINES && !name.ends_with(".h") {
-            wrong.push(format!("{name} has {lines} lines; split it ({LINES} at most)"));
+            wrong.push(format!(
+                "{name} has {lines} lines; split it ({LINES} at most)"
+            ));
         }
-        let stem = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
+        let stem = path
+            .file_stem()
+            .map(|s| s.to_string_lossy().into_owned())
+            .unwrap_or_default();
         if ["util", "utils", "common", "helpers"].contains(&stem.as_str()) {
             wrong.push(format!("{name}: a module is named after what it does"));
         }

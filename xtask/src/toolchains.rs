@@ -20,9 +20,11 @@ pub fn report(home: &Home) -> Outcome {
 
 fn has_target(rustc: &Path) -> bool {
     let folder = output(rustc, &["--print", "target-libdir", "--target", TARGET]);
-    folder.and_then(|folder| fs::read_dir(folder).ok()).is_some_and(|mut entries| {
-        entries.any(|e| e.is_ok_and(|e| e.file_name().to_string_lossy().starts_with("libcore")))
-    })
+    folder
+        .and_then(|folder| fs::read_dir(folder).ok())
+        .is_some_and(|mut entries| {
+            entries.any(|e| e.is_ok_and(|e| e.file_name().to_string_lossy().starts_with("libcore")))
+        })
 }
 
 /// A Rust compiler with the WebAssembly target: the machine's, rustup's, or one from Debian's
@@ -31,21 +33,33 @@ pub fn rustc(home: &Home) -> Outcome<PathBuf> {
     let installed = home.cache.join("toolchains/rust-wasm/rustc");
     let named = std::env::var_os("SANDMILL_WASM_RUSTC").map(PathBuf::from);
     let candidates = [named, Some("rustc".into()), Some(installed.clone())];
-    if let Some(found) = candidates.into_iter().flatten().find(|rustc| has_target(rustc)) {
+    if let Some(found) = candidates
+        .into_iter()
+        .flatten()
+        .find(|rustc| has_target(rustc))
+    {
         return Ok(found);
     }
     println!("no Rust compiler here has the target {TARGET}; trying rustup");
-    if run(Command::new("rustup").args(["target", "add", TARGET])).is_ok() && has_target(Path::new("rustc")) {
+    if run(Command::new("rustup").args(["target", "add", TARGET])).is_ok()
+        && has_target(Path::new("rustc"))
+    {
         return Ok("rustc".into());
     }
-    println!("setting up a compiler from Debian's packages in {}", installed.display());
+    println!(
+        "setting up a compiler from Debian's packages in {}",
+        installed.display()
+    );
     from_debian(home).map_err(|e| {
         format!("{e}\n  install a Rust compiler with the target {TARGET} and name it in SANDMILL_WASM_RUSTC")
     })?;
     if has_target(&installed) {
         return Ok(installed);
     }
-    Err(format!("{} was set up but has no {TARGET}", installed.display()))
+    Err(format!(
+        "{} was set up but has no {TARGET}",
+        installed.display()
+    ))
 }
 
 /// Debian's Rust compiler with its library's source, unpacked beside the system, and the library
@@ -72,9 +86,15 @@ fn from_debian(home: &Home) -> Outcome {
         "lld-22".to_owned(),
         "libllvm22".to_owned(),
     ];
-    run(Command::new("apt-get").args(["-qq", "download"]).args(&packages).current_dir(&debs))?;
+    run(Command::new("apt-get")
+        .args(["-qq", "download"])
+        .args(&packages)
+        .current_dir(&debs))?;
     for deb in fs::read_dir(&debs).map_err(failed)? {
-        run(Command::new("dpkg-deb").arg("-x").arg(deb.map_err(failed)?.path()).arg(&prefix))?;
+        run(Command::new("dpkg-deb")
+            .arg("-x")
+            .arg(deb.map_err(failed)?.path())
+            .arg(&prefix))?;
     }
     let wrapper = "#!/bin/sh\nhere=$(dirname \"$(readlink -f \"$0\")\")\n\
         export LD_LIBRARY_PATH=\"$here/usr/lib/x86_64-linux-gnu${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}\"\n\
@@ -94,13 +114,19 @@ fn from_debian(home: &Home) -> Outcome {
     // A crate with nothing in it makes Cargo build the library.
     let seed = home.cache.join("toolchains/seed");
     fs::create_dir_all(seed.join("src")).map_err(failed)?;
-    let manifest = "[package]\nname = \"seed\"\nversion = \"0.0.0\"\nedition = \"2021\"\n\n[workspace]\n";
+    let manifest =
+        "[package]\nname = \"seed\"\nversion = \"0.0.0\"\nedition = \"2021\"\n\n[workspace]\n";
     fs::write(seed.join("Cargo.toml"), manifest).map_err(failed)?;
     fs::write(seed.join("src/lib.rs"), "").map_err(failed)?;
     let built = seed.join("target");
     run(Command::new("cargo")
         .args(["build", "-q", "--release", "--target", TARGET])
-        .args(["-Z", "build-std=std,panic_abort", "-Z", "build-std-features="])
+        .args([
+            "-Z",
+            "build-std=std,panic_abort",
+            "-Z",
+            "build-std-features=",
+        ])
         .current_dir(&seed)
         // Building the library asks for an unstable option of a stable compiler.
         .env("RUSTC_BOOTSTRAP", "1")
@@ -111,10 +137,16 @@ fn from_debian(home: &Home) -> Outcome {
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).map_err(failed)? {
             let path = entry.map_err(failed)?.path();
-            let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+            let name = path
+                .file_name()
+                .map(|n| n.to_string_lossy().into_owned())
+                .unwrap_or_default();
             if path.is_dir() {
                 folders.push(path);
-            } else if name.starts_with("lib") && name.ends_with(".rlib") && !name.starts_with("libseed") {
+            } else if name.starts_with("lib")
+                && name.ends_with(".rlib")
+                && !name.starts_with("libseed")
+            {
                 fs::copy(&path, target.join(name)).map_err(failed)?;
             }
         }
@@ -132,10 +164,15 @@ fn from_debian(home: &Home) -> Outcome {
 fn newest_rustc() -> Outcome<String> {
     apt(&["dpkg"])?;
     let text = output("apt-cache", &["madison", "rustc-web"]).unwrap_or_default();
-    let versions = text.lines().filter_map(|line| line.split('|').nth(1)).map(str::trim);
+    let versions = text
+        .lines()
+        .filter_map(|line| line.split('|').nth(1))
+        .map(str::trim);
     let minor = |v: &str| v.split('.').nth(1).and_then(|n| n.parse::<u32>().ok());
     let newest = versions.filter_map(minor).max();
-    newest.map(|minor| format!("1.{minor}")).ok_or_else(|| "Debian offers no package rustc-web".to_owned())
+    newest
+        .map(|minor| format!("1.{minor}"))
+        .ok_or_else(|| "Debian offers no package rustc-web".to_owned())
 }
 
 /// A clang that builds for WebAssembly; installed when there is none.
@@ -146,15 +183,23 @@ pub fn clang() -> Outcome<String> {
     println!("no clang here builds for WebAssembly");
     apt(&["clang-22", "lld-22"])
         .or_else(|_| apt(&["clang", "lld"]))
-        .and_then(|()| find_clang().ok_or_else(|| "clang was installed but cannot build for WebAssembly".into()))
+        .and_then(|()| {
+            find_clang()
+                .ok_or_else(|| "clang was installed but cannot build for WebAssembly".into())
+        })
 }
 
 fn find_clang() -> Option<String> {
     let named = std::env::var("SANDMILL_CLANG").ok();
     let versions = (15..=24).rev().map(|n| format!("clang-{n}"));
-    named.into_iter().chain(["clang".to_owned()]).chain(versions).find(|clang| {
-        let targets = output(clang, &["--print-targets"]).unwrap_or_default();
-        let linker = output(clang, &["--target=wasm32", "-print-prog-name=wasm-ld"]).unwrap_or_default();
-        targets.contains("wasm32") && linker.starts_with('/')
-    })
+    named
+        .into_iter()
+        .chain(["clang".to_owned()])
+        .chain(versions)
+        .find(|clang| {
+            let targets = output(clang, &["--print-targets"]).unwrap_or_default();
+            let linker =
+                output(clang, &["--target=wasm32", "-print-prog-name=wasm-ld"]).unwrap_or_default();
+            targets.contains("wasm32") && linker.starts_with('/')
+        })
 }

@@ -165,16 +165,56 @@ pub struct Field {
 pub const ARRAY_SIZE: u32 = 64;
 /// Fields of an `ArrowArray`.
 pub const ARRAY_FIELDS: &[Field] = &[
-    Field { name: "length", offset: 0, ty: I64 },
-    Field { name: "null_count", offset: 8, ty: I64 },
-    Field { name: "offset", offset: 16, ty: I64 },
-    Field { name: "n_buffers", offset: 24, ty: I64 },
-    Field { name: "n_children", offset: 32, ty: I64 },
-    Field { name: "buffers", offset: 40, ty: I32 },
-    Field { name: "children", offset: 44, ty: I32 },
-    Field { name: "dictionary", offset: 48, ty: I32 },
-    Field { name: "release", offset: 52, ty: I32 },
-    Field { name: "private_data", offset: 56, ty: I32 },
+    Field {
+        name: "length",
+        offset: 0,
+        ty: I64,
+    },
+    Field {
+        name: "null_count",
+        offset: 8,
+        ty: I64,
+    },
+    Field {
+        name: "offset",
+        offset: 16,
+        ty: I64,
+    },
+    Field {
+        name: "n_buffers",
+        offset: 24,
+        ty: I64,
+    },
+    Field {
+        name: "n_children",
+        offset: 32,
+        ty: I64,
+    },
+    Field {
+        name: "buffers",
+        offset: 40,
+        ty: I32,
+    },
+    Field {
+        name: "children",
+        offset: 44,
+        ty: I32,
+    },
+    Field {
+        name: "dictionary",
+        offset: 48,
+        ty: I32,
+    },
+    Field {
+        name: "release",
+        offset: 52,
+        ty: I32,
+    },
+    Field {
+        name: "private_data",
+        offset: 56,
+        ty: I32,
+    },
 ];
 
 /// How the values of a type lie in buffers. Buffer 0 is always the validity bitmap (or 0).
@@ -203,25 +243,120 @@ pub struct Type {
 
 /// The types of version 1.0.
 pub const TYPES: &[Type] = &[
-    Type { format: "b", arrow: "Boolean", sql: "BOOLEAN", layout: Layout::Bits },
-    Type { format: "c", arrow: "Int8", sql: "TINYINT", layout: Layout::Fixed(1) },
-    Type { format: "C", arrow: "UInt8", sql: "TINYINT UNSIGNED", layout: Layout::Fixed(1) },
-    Type { format: "s", arrow: "Int16", sql: "SMALLINT", layout: Layout::Fixed(2) },
-    Type { format: "S", arrow: "UInt16", sql: "SMALLINT UNSIGNED", layout: Layout::Fixed(2) },
-    Type { format: "i", arrow: "Int32", sql: "INT", layout: Layout::Fixed(4) },
-    Type { format: "I", arrow: "UInt32", sql: "INT UNSIGNED", layout: Layout::Fixed(4) },
-    Type { format: "l", arrow: "Int64", sql: "BIGINT", layout: Layout::Fixed(8) },
-    Type { format: "L", arrow: "UInt64", sql: "BIGINT UNSIGNED", layout: Layout::Fixed(8) },
-    Type { format: "f", arrow: "Float32", sql: "REAL", layout: Layout::Fixed(4) },
-    Type { format: "g", arrow: "Float64", sql: "DOUBLE", layout: Layout::Fixed(8) },
-    Type { format: "u", arrow: "Utf8", sql: "VARCHAR", layout: Layout::Bytes },
-    Type { format: "z", arrow: "Binary", sql: "BYTEA", layout: Layout::Bytes },
-    Type { format: "tdD", arrow: "Date32", sql: "DATE", layout: Layout::Fixed(4) },
-    Type { format: "tss:", arrow: "Timestamp(s)", sql: "TIMESTAMP(0)", layout: Layout::Fixed(8) },
-    Type { format: "tsm:", arrow: "Timestamp(ms)", sql: "TIMESTAMP(3)", layout: Layout::Fixed(8) },
-    Type { format: "tsu:", arrow: "Timestamp(µs)", sql: "TIMESTAMP(6)", layout: Layout::Fixed(8) },
-    Type { format: "tsn:", arrow: "Timestamp(ns)", sql: "TIMESTAMP(9)", layout: Layout::Fixed(8) },
-    Type { format: "d:", arrow: "Decimal128", sql: "DECIMAL", layout: Layout::Fixed(16) },
+    Type {
+        format: "b",
+        arrow: "Boolean",
+        sql: "BOOLEAN",
+        layout: Layout::Bits,
+    },
+    Type {
+        format: "c",
+        arrow: "Int8",
+        sql: "TINYINT",
+        layout: Layout::Fixed(1),
+    },
+    Type {
+        format: "C",
+        arrow: "UInt8",
+        sql: "TINYINT UNSIGNED",
+        layout: Layout::Fixed(1),
+    },
+    Type {
+        format: "s",
+        arrow: "Int16",
+        sql: "SMALLINT",
+        layout: Layout::Fixed(2),
+    },
+    Type {
+        format: "S",
+        arrow: "UInt16",
+        sql: "SMALLINT UNSIGNED",
+        layout: Layout::Fixed(2),
+    },
+    Type {
+        format: "i",
+        arrow: "Int32",
+        sql: "INT",
+        layout: Layout::Fixed(4),
+    },
+    Type {
+        format: "I",
+        arrow: "UInt32",
+        sql: "INT UNSIGNED",
+        layout: Layout::Fixed(4),
+    },
+    Type {
+        format: "l",
+        arrow: "Int64",
+        sql: "BIGINT",
+        layout: Layout::Fixed(8),
+    },
+    Type {
+        format: "L",
+        arrow: "UInt64",
+        sql: "BIGINT UNSIGNED",
+        layout: Layout::Fixed(8),
+    },
+    Type {
+        format: "f",
+        arrow: "Float32",
+        sql: "REAL",
+        layout: Layout::Fixed(4),
+    },
+    Type {
+        format: "g",
+        arrow: "Float64",
+        sql: "DOUBLE",
+        layout: Layout::Fixed(8),
+    },
+    Type {
+        format: "u",
+        arrow: "Utf8",
+        sql: "VARCHAR",
+        layout: Layout::Bytes,
+    },
+    Type {
+        format: "z",
+        arrow: "Binary",
+        sql: "BYTEA",
+        layout: Layout::Bytes,
+    },
+    Type {
+        format: "tdD",
+        arrow: "Date32",
+        sql: "DATE",
+        layout: Layout::Fixed(4),
+    },
+    Type {
+        format: "tss:",
+        arrow: "Timestamp(s)",
+        sql: "TIMESTAMP(0)",
+        layout: Layout::Fixed(8),
+    },
+    Type {
+        format: "tsm:",
+        arrow: "Timestamp(ms)",
+        sql: "TIMESTAMP(3)",
+        layout: Layout::Fixed(8),
+    },
+    Type {
+        format: "tsu:",
+        arrow: "Timestamp(µs)",
+        sql: "TIMESTAMP(6)",
+        layout: Layout::Fixed(8),
+    },
+    Type {
+        format: "tsn:",
+        arrow: "Timestamp(ns)",
+        sql: "TIMESTAMP(9)",
+        layout: Layout::Fixed(8),
+    },
+    Type {
+        format: "d:",
+        arrow: "Decimal128",
+        sql: "DECIMAL",
+        layout: Layout::Fixed(16),
+    },
 ];
 
 /// An error number that a scalar export returns or passes to `fail`.
@@ -237,10 +372,26 @@ pub struct ErrorNumber {
 
 /// The error numbers.
 pub const ERRORS: &[ErrorNumber] = &[
-    ErrorNumber { number: -1, name: "ERROR", doc: "The function cannot compute a row." },
-    ErrorNumber { number: -2, name: "NO_MEMORY", doc: "The guest could not allocate." },
-    ErrorNumber { number: -3, name: "BAD_INPUT", doc: "The input is not what the manifest says." },
-    ErrorNumber { number: -4, name: "PANIC", doc: "The function panicked." },
+    ErrorNumber {
+        number: -1,
+        name: "ERROR",
+        doc: "The function cannot compute a row.",
+    },
+    ErrorNumber {
+        number: -2,
+        name: "NO_MEMORY",
+        doc: "The guest could not allocate.",
+    },
+    ErrorNumber {
+        number: -3,
+        name: "BAD_INPUT",
+        doc: "The input is not what the manifest says.",
+    },
+    ErrorNumber {
+        number: -4,
+        name: "PANIC",
+        doc: "The function panicked.",
+    },
 ];
 
 /// A field of a line of the manifest.
@@ -259,24 +410,80 @@ pub struct ManifestField {
 /// linkers can concatenate them. Unknown fields are refused. These are the fields of `package`,
 /// which occurs exactly once.
 pub const MANIFEST_PACKAGE: &[ManifestField] = &[
-    ManifestField { name: "abi", ty: "text, required", doc: "ABI version: `1.0`." },
-    ManifestField { name: "name", ty: "text, required", doc: "Package name, 1 to 64 of a-z, A-Z, 0-9, `-`, `_`." },
-    ManifestField { name: "version", ty: "text, required", doc: "Package version, at most 64 bytes." },
-    ManifestField { name: "language", ty: "text", doc: "Source language, for people." },
-    ManifestField { name: "sdk", ty: "text", doc: "SDK and its version, for people." },
+    ManifestField {
+        name: "abi",
+        ty: "text, required",
+        doc: "ABI version: `1.0`.",
+    },
+    ManifestField {
+        name: "name",
+        ty: "text, required",
+        doc: "Package name, 1 to 64 of a-z, A-Z, 0-9, `-`, `_`.",
+    },
+    ManifestField {
+        name: "version",
+        ty: "text, required",
+        doc: "Package version, at most 64 bytes.",
+    },
+    ManifestField {
+        name: "language",
+        ty: "text",
+        doc: "Source language, for people.",
+    },
+    ManifestField {
+        name: "sdk",
+        ty: "text",
+        doc: "SDK and its version, for people.",
+    },
 ];
 
 /// The fields of `function`, one line for each function.
 pub const MANIFEST_FUNCTION: &[ManifestField] = &[
-    ManifestField { name: "name", ty: "text, required", doc: "Name in SQL: a letter or `_`, then letters, digits, `_`; at most 63 bytes; lower case." },
-    ManifestField { name: "kind", ty: "`scalar`, required", doc: "Kind of function." },
-    ManifestField { name: "arguments", ty: "list of {`name`, `type`}, required", doc: "At most 32; `type` is an Arrow format string." },
-    ManifestField { name: "returns", ty: "text, required", doc: "Arrow format string of the result." },
-    ManifestField { name: "nullable", ty: "boolean, default true", doc: "false promises a result without NULL wherever no strict argument is NULL." },
-    ManifestField { name: "strict", ty: "boolean, default true", doc: "true: NULL in any argument gives NULL, whatever the guest wrote there." },
-    ManifestField { name: "volatility", ty: "`immutable` (default), `stable`, `volatile`", doc: "What the planner may assume." },
-    ManifestField { name: "doc", ty: "text", doc: "One paragraph for people." },
-    ManifestField { name: "examples", ty: "list of texts", doc: "SQL examples." },
+    ManifestField {
+        name: "name",
+        ty: "text, required",
+        doc: "Name in SQL: a letter or `_`, then letters, digits, `_`; at most 63 bytes; lower case.",
+    },
+    ManifestField {
+        name: "kind",
+        ty: "`scalar`, required",
+        doc: "Kind of function.",
+    },
+    ManifestField {
+        name: "arguments",
+        ty: "list of {`name`, `type`}, required",
+        doc: "At most 32; `type` is an Arrow format string.",
+    },
+    ManifestField {
+        name: "returns",
+        ty: "text, required",
+        doc: "Arrow format string of the result.",
+    },
+    ManifestField {
+        name: "nullable",
+        ty: "boolean, default true",
+        doc: "false promises a result without NULL wherever no strict argument is NULL.",
+    },
+    ManifestField {
+        name: "strict",
+        ty: "boolean, default true",
+        doc: "true: NULL in any argument gives NULL, whatever the guest wrote there.",
+    },
+    ManifestField {
+        name: "volatility",
+        ty: "`immutable` (default), `stable`, `volatile`",
+        doc: "What the planner may assume.",
+    },
+    ManifestField {
+        name: "doc",
+        ty: "text",
+        doc: "One paragraph for people.",
+    },
+    ManifestField {
+        name: "examples",
+        ty: "list of texts",
+        doc: "SQL examples.",
+    },
 ];
 
 /// Hard limits.

@@ -59,7 +59,10 @@ impl Function {
             model::Volatility::Stable => "stable",
             model::Volatility::Volatile => "volatile",
         };
-        let argument = |a: model::ArgumentInfo| Argument { name: a.name, sql_type: a.sql_type };
+        let argument = |a: model::ArgumentInfo| Argument {
+            name: a.name,
+            sql_type: a.sql_type,
+        };
         Self {
             signature: info.signature(),
             name: info.name,
@@ -210,6 +213,11 @@ pub struct Me {
 impl Me {
     /// `expires` is microseconds since 1970.
     pub fn new(tenant: String, role: String, token: String, expires: Option<i64>) -> Self {
-        Self { tenant, role, token, expires_at: expires.map(moment) }
+        Self {
+            tenant,
+            role,
+            token,
+            expires_at: expires.map(moment),
+        }
     }
 }

@@ -6,8 +6,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::{
-    Function, FunctionList, FunctionUpload, Job, JobList, JobPlan, LogPage, Me, NewJob, NewTable, Problem,
-    ResultManifest, Rows, Table, TableList, VersionList,
+    Function, FunctionList, FunctionUpload, Job, JobList, JobPlan, LogPage, Me, NewJob, NewTable,
+    Problem, ResultManifest, Rows, Table, TableList, VersionList,
 };
 
 /// Why a call failed.
@@ -77,7 +77,9 @@ impl Client {
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.http.request(method, format!("{}/api/v1{path}", self.url)).bearer_auth(&self.token)
+        self.http
+            .request(method, format!("{}/api/v1{path}", self.url))
+            .bearer_auth(&self.token)
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> Error {
@@ -87,7 +89,10 @@ impl Client {
             reason = inner.to_string();
             source = inner.source();
         }
-        Error::Unreachable { url: self.url.clone(), reason }
+        Error::Unreachable {
+            url: self.url.clone(),
+            reason,
+        }
     }
 
     async fn send(&self, request: RequestBuilder) -> Result<Response, Error> {
@@ -116,16 +121,27 @@ impl Client {
         serde_json::from_slice(&body).map_err(|e| Error::Answer(e.to_string()))
     }
 
-    async fn get<T: DeserializeOwned>(&self, path: &str, query: &[(&str, String)]) -> Result<T, Error> {
-        self.json(self.request(Method::GET, path).query(query)).await
+    async fn get<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+    ) -> Result<T, Error> {
+        self.json(self.request(Method::GET, path).query(query))
+            .await
     }
 
-    async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, Error> {
+    async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, Error> {
         self.json(self.request(Method::POST, path).json(body)).await
     }
 
     async fn delete(&self, path: &str) -> Result<(), Error> {
-        self.send(self.request(Method::DELETE, path)).await.map(|_| ())
+        self.send(self.request(Method::DELETE, path))
+            .await
+            .map(|_| ())
     }
 
     /// Who the token stands for.
@@ -135,7 +151,8 @@ impl Client {
 
     /// Submits a job; comes back when it has ended, at the latest after `wait`.
     pub async fn job_submit(&self, job: &NewJob, wait: Duration) -> Result<Job, Error> {
-        self.post(&format!("/jobs?wait={}ms", wait.as_millis()), job).await
+        self.post(&format!("/jobs?wait={}ms", wait.as_millis()), job)
+            .await
     }
 
     /// Plans a job without running it.
@@ -144,10 +161,17 @@ impl Client {
     }
 
     /// One job; with `seen` waits until its revision is another one, at most `wait`.
-    pub async fn job_view(&self, id: &str, wait: Duration, seen: Option<u64>) -> Result<Job, Error> {
+    pub async fn job_view(
+        &self,
+        id: &str,
+        wait: Duration,
+        seen: Option<u64>,
+    ) -> Result<Job, Error> {
         let query = [("wait", format!("{}ms", wait.as_millis()))];
         let path = format!("/jobs/{id}");
-        let Some(seen) = seen else { return self.get(&path, &query).await };
+        let Some(seen) = seen else {
+            return self.get(&path, &query).await;
+        };
         let request = self.request(Method::GET, &path).query(&query);
         let request = request.header("if-none-match", format!("\"{seen}\""));
         let response = request.send().await.map_err(|e| self.unreachable(&e))?;
@@ -187,7 +211,8 @@ impl Client {
 
     /// Log lines from line `from` on.
     pub async fn job_logs(&self, id: &str, from: u64) -> Result<LogPage, Error> {
-        self.get(&format!("/jobs/{id}/logs"), &[("from", from.to_string())]).await
+        self.get(&format!("/jobs/{id}/logs"), &[("from", from.to_string())])
+            .await
     }
 
     /// What the result consists of.
@@ -208,16 +233,29 @@ impl Client {
         format: Format,
     ) -> Result<impl Stream<Item = Result<Vec<u8>, Error>> + use<>, Error> {
         let request = self.request(Method::GET, &format!("/jobs/{id}/results/download"));
-        let response = self.send(request.query(&[("format", format.as_str())])).await?;
+        let response = self
+            .send(request.query(&[("format", format.as_str())]))
+            .await?;
         let url = self.url.clone();
-        let broken = move |e: reqwest::Error| Error::Unreachable { url: url.clone(), reason: e.to_string() };
-        Ok(response.bytes_stream().map_ok(|bytes| bytes.to_vec()).map_err(broken))
+        let broken = move |e: reqwest::Error| Error::Unreachable {
+            url: url.clone(),
+            reason: e.to_string(),
+        };
+        Ok(response
+            .bytes_stream()
+            .map_ok(|bytes| bytes.to_vec())
+            .map_err(broken))
     }
 
     /// Publishes the functions of a module.
     pub async fn function_upload(&self, wasm: Vec<u8>) -> Result<FunctionUpload, Error> {
         let request = self.request(Method::POST, "/functions");
-        self.json(request.header("content-type", "application/wasm").body(wasm)).await
+        self.json(
+            request
+                .header("content-type", "application/wasm")
+                .body(wasm),
+        )
+        .await
     }
 
     /// The newest version of each function.

@@ -191,7 +191,10 @@ pub struct Job {
 
 impl Job {
     /// Puts a job together from the parts that the store keeps. Times are microseconds since 1970.
-    #[allow(clippy::too_many_arguments, reason = "the store's record cannot be named here")]
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "the store's record cannot be named here"
+    )]
     pub fn new(
         id: model::JobId,
         spec: model::JobSpec,
@@ -214,7 +217,11 @@ impl Job {
             sql: spec.sql,
             state: state.into(),
             state_reason: reason,
-            results: if result.is_some() { ResultsState::Ready } else { ResultsState::None },
+            results: if result.is_some() {
+                ResultsState::Ready
+            } else {
+                ResultsState::None
+            },
             rows: result.map(|r| r.rows),
             bytes: result.map(|r| r.bytes),
             error: error.map(Into::into),
@@ -269,7 +276,11 @@ pub struct Column {
 
 impl From<model::ColumnInfo> for Column {
     fn from(column: model::ColumnInfo) -> Self {
-        Self { name: column.name, sql_type: column.sql_type, nullable: column.nullable }
+        Self {
+            name: column.name,
+            sql_type: column.sql_type,
+            nullable: column.nullable,
+        }
     }
 }
 

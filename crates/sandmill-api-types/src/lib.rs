@@ -3,20 +3,21 @@
 //! Invariant: what is here is what stands in `docs/openapi.json`; nothing is added on the way.
 #![deny(missing_docs)]
 
+mod catalog;
 #[cfg(feature = "client")]
 mod client;
 mod job;
 mod problem;
-mod catalog;
 
 pub use catalog::{
-    Argument, Function, FunctionList, FunctionUpload, Me, NewTable, Table, TableList, TableFormat, VersionList,
+    Argument, Function, FunctionList, FunctionUpload, Me, NewTable, Table, TableFormat, TableList,
+    VersionList,
 };
 #[cfg(feature = "client")]
 pub use client::{Client, Error as ClientError, Format};
 pub use job::{
-    Chunk, Column, Job, JobList, JobPlan, JobState, Limits, LogLine, LogPage, NewJob, OnResultLimit,
-    Param, Pin, Progress, ResultManifest, ResultsState, Rows,
+    Chunk, Column, Job, JobList, JobPlan, JobState, Limits, LogLine, LogPage, NewJob,
+    OnResultLimit, Param, Pin, Progress, ResultManifest, ResultsState, Rows,
 };
 pub use problem::{FunctionPlace, Limit, Position, Problem};
 

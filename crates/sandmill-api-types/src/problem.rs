@@ -86,18 +86,27 @@ impl From<Failure> for Problem {
             status: code.http_status(),
             detail: failure.message,
             code: code.as_str().into(),
-            category: category.and_then(|c| c.as_str().map(Into::into)).unwrap_or_default(),
+            category: category
+                .and_then(|c| c.as_str().map(Into::into))
+                .unwrap_or_default(),
             sqlstate: code.sqlstate().into(),
             retryable: code.retryable(),
             hint: failure.hint,
-            position: failure.position.map(|p| Position { line: p.line, column: p.column }),
+            position: failure.position.map(|p| Position {
+                line: p.line,
+                column: p.column,
+            }),
             function: failure.function.map(|f| FunctionPlace {
                 name: f.name,
                 version: f.version,
                 row: f.row,
                 frames: f.frames,
             }),
-            limit: failure.limit.map(|l| Limit { name: l.name, value: l.value, observed: l.observed }),
+            limit: failure.limit.map(|l| Limit {
+                name: l.name,
+                value: l.value,
+                observed: l.observed,
+            }),
             request_id: None,
         }
     }
@@ -105,11 +114,15 @@ impl From<Failure> for Problem {
 
 impl From<Problem> for Failure {
     fn from(problem: Problem) -> Self {
-        let code = ErrorCode::ALL.iter().find(|code| code.as_str() == problem.code);
+        let code = ErrorCode::ALL
+            .iter()
+            .find(|code| code.as_str() == problem.code);
         let mut failure = Self::new(code.copied().unwrap_or(ErrorCode::Internal), problem.detail);
         failure.hint = problem.hint;
-        failure.position =
-            problem.position.map(|p| sandmill_model::Position { line: p.line, column: p.column });
+        failure.position = problem.position.map(|p| sandmill_model::Position {
+            line: p.line,
+            column: p.column,
+        });
         failure.function = problem.function.map(|f| sandmill_model::FunctionSite {
             name: f.name,
             version: f.version,

@@ -12,7 +12,13 @@ use crate::problem::ApiError;
 use crate::router::State;
 
 fn function(record: FunctionRecord) -> Function {
-    Function::new(record.info, record.version, record.package, record.digest, record.created_at)
+    Function::new(
+        record.info,
+        record.version,
+        record.package,
+        record.digest,
+        record.created_at,
+    )
 }
 
 /// Publishes the functions of a module. The same module again changes nothing.
@@ -26,10 +32,16 @@ pub(crate) async fn function_upload(
     request: Request,
 ) -> Result<(StatusCode, Json<FunctionUpload>), ApiError> {
     let tenant = caller.engineer()?;
-    let kind = request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
+    let kind = request
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .and_then(|v| v.to_str().ok());
     if !matches!(kind, Some("application/wasm" | "application/octet-stream")) {
-        return Err(ApiError::new(ErrorCode::RequestMediaType, "The body must be a WebAssembly module.")
-            .hint("Send `Content-Type: application/wasm`."));
+        return Err(ApiError::new(
+            ErrorCode::RequestMediaType,
+            "The body must be a WebAssembly module.",
+        )
+        .hint("Send `Content-Type: application/wasm`."));
     }
     let wasm = bytes(request, &state, state.settings.module_bytes).await?;
     let (module, functions) = state.jobs.publish(tenant, wasm.into()).await?;
@@ -51,7 +63,9 @@ pub(crate) async fn function_list(
     caller: Caller,
 ) -> Result<Json<FunctionList>, ApiError> {
     let items = state.jobs.functions(&caller.tenant).await?;
-    Ok(Json(FunctionList { items: items.into_iter().map(function).collect() }))
+    Ok(Json(FunctionList {
+        items: items.into_iter().map(function).collect(),
+    }))
 }
 
 /// Shows the newest version of a function.
@@ -75,7 +89,9 @@ pub(crate) async fn function_versions(
     Path(name): Path<String>,
 ) -> Result<Json<VersionList>, ApiError> {
     let items = state.jobs.versions(&caller.tenant, &name).await?;
-    Ok(Json(VersionList { items: items.into_iter().map(function).collect() }))
+    Ok(Json(VersionList {
+        items: items.into_iter().map(function).collect(),
+    }))
 }
 
 /// Deletes a function with all versions, unless a job that has not ended uses it.
@@ -86,7 +102,10 @@ pub(crate) async fn function_delete(
     caller: Caller,
     Path(name): Path<String>,
 ) -> Result<StatusCode, ApiError> {
-    state.jobs.function_delete(caller.engineer()?, &name).await?;
+    state
+        .jobs
+        .function_delete(caller.engineer()?, &name)
+        .await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -100,13 +119,25 @@ pub(crate) async fn table_create(
 ) -> Result<(StatusCode, Json<Table>), ApiError> {
     let tenant = caller.engineer()?;
     let named = new.format.map(Into::into);
-    let format = named.or_else(|| sandmill_model::TableFormat::of_path(&new.path)).ok_or_else(|| {
-        ApiError::new(ErrorCode::RequestInvalid, "The path's ending names no format.")
+    let format = named
+        .or_else(|| sandmill_model::TableFormat::of_path(&new.path))
+        .ok_or_else(|| {
+            ApiError::new(
+                ErrorCode::RequestInvalid,
+                "The path's ending names no format.",
+            )
             .hint("Give `format`: parquet, csv or json.")
-    })?;
-    let spec = TableSpec { name: new.name, path: new.path, format };
+        })?;
+    let spec = TableSpec {
+        name: new.name,
+        path: new.path,
+        format,
+    };
     let record = state.jobs.table_register(tenant, spec, new.replace).await?;
-    Ok((StatusCode::CREATED, Json(Table::new(record.description, record.created_at))))
+    Ok((
+        StatusCode::CREATED,
+        Json(Table::new(record.description, record.created_at)),
+    ))
 }
 
 /// Lists all tables.
@@ -117,7 +148,10 @@ pub(crate) async fn table_list(
     caller: Caller,
 ) -> Result<Json<TableList>, ApiError> {
     let tables = state.jobs.tables(&caller.tenant).await?;
-    let items = tables.into_iter().map(|t| Table::new(t.description, t.created_at)).collect();
+    let items = tables
+        .into_iter()
+        .map(|t| Table::new(t.description, t.created_at))
+        .collect();
     Ok(Json(TableList { items }))
 }
 

@@ -1,8 +1,8 @@
 //! About the service: health, identity, error pages, the front page.
 
+use axum::Json;
 use axum::extract::{Path, State as Shared};
 use axum::response::{Html, IntoResponse, Response};
-use axum::Json;
 use include_dir::{Dir, include_dir};
 use sandmill_api_types::{Me, Problem};
 use sandmill_model::ErrorCode;
@@ -17,8 +17,18 @@ static ERRORS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../docs/errors");
 #[utoipa::path(get, path = "/me", operation_id = "me_view", tag = "service",
     responses((status = 200, body = Me), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn me(caller: Caller) -> Json<Me> {
-    let Caller { tenant, role, token, expires_at } = caller;
-    Json(Me::new(tenant.to_string(), role.as_str().into(), token, expires_at))
+    let Caller {
+        tenant,
+        role,
+        token,
+        expires_at,
+    } = caller;
+    Json(Me::new(
+        tenant.to_string(),
+        role.as_str().into(),
+        token,
+        expires_at,
+    ))
 }
 
 /// Whether the process lives.
@@ -36,7 +46,10 @@ pub(crate) async fn readyz(Shared(state): Shared<State>) -> Result<&'static str,
         Ok(()) => Ok("ready\n"),
         Err(error) => {
             tracing::warn!(%error, "not ready");
-            Err(ApiError::new(ErrorCode::Unavailable, "The database cannot be written at present."))
+            Err(ApiError::new(
+                ErrorCode::Unavailable,
+                "The database cannot be written at present.",
+            ))
         }
     }
 }

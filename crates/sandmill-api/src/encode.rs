@@ -50,10 +50,19 @@ impl Format {
         };
         if let Some(name) = name {
             let found = Self::ALL.into_iter().find(|f| f.name() == name);
-            return found.ok_or_else(|| refuse(format!("The format `{}` is not on offer.", name.escape_debug())));
+            return found.ok_or_else(|| {
+                refuse(format!(
+                    "The format `{}` is not on offer.",
+                    name.escape_debug()
+                ))
+            });
         }
         let values = headers.get_all(header::ACCEPT);
-        let accepted: Vec<_> = values.iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(',')).collect();
+        let accepted: Vec<_> = values
+            .iter()
+            .filter_map(|v| v.to_str().ok())
+            .flat_map(|v| v.split(','))
+            .collect();
         if accepted.is_empty() {
             return Ok(Self::Json);
         }
@@ -62,7 +71,10 @@ impl Format {
         for range in accepted {
             let mut parts = range.split(';').map(str::trim);
             let media = parts.next().unwrap_or_default().to_ascii_lowercase();
-            let quality = parts.find_map(|p| p.strip_prefix("q=")).and_then(|q| q.parse().ok()).unwrap_or(1.0);
+            let quality = parts
+                .find_map(|p| p.strip_prefix("q="))
+                .and_then(|q| q.parse().ok())
+                .unwrap_or(1.0);
             let format = match media.as_str() {
                 "*/*" | "application/*" => Some(Self::Json),
                 "text/*" => Some(Self::Csv),
@@ -75,13 +87,17 @@ impl Format {
                 best = Some((quality, format));
             }
         }
-        best.map(|(_, format)| format).ok_or_else(|| refuse("No acceptable format is on offer.".into()))
+        best.map(|(_, format)| format)
+            .ok_or_else(|| refuse("No acceptable format is on offer.".into()))
     }
 }
 
 fn internal(error: impl std::fmt::Display) -> Failure {
     tracing::error!(%error, "rows cannot be encoded");
-    Failure::new(ErrorCode::Internal, "The rows cannot be encoded in this format.")
+    Failure::new(
+        ErrorCode::Internal,
+        "The rows cannot be encoded in this format.",
+    )
 }
 
 /// The batches of a chunk.
@@ -121,9 +137,9 @@ impl Encoder {
             Format::Json => Self::Json { first: true },
             Format::Ndjson => Self::Ndjson,
             Format::Csv => Self::Csv { header: true },
-            Format::Arrow => {
-                Self::Arrow(Box::new(StreamWriter::try_new(Vec::new(), schema).map_err(internal)?))
-            }
+            Format::Arrow => Self::Arrow(Box::new(
+                StreamWriter::try_new(Vec::new(), schema).map_err(internal)?,
+            )),
         })
     }
 
@@ -144,8 +160,11 @@ impl Encoder {
                 let header = std::mem::take(header);
                 let mut writer = WriterBuilder::new().with_header(header).build(&mut bytes);
                 writer.write(batch).map_err(|_| {
-                    Failure::new(ErrorCode::RequestNotAcceptable, "A column is nested; CSV cannot hold it.")
-                        .hint("Ask for JSON or Arrow.")
+                    Failure::new(
+                        ErrorCode::RequestNotAcceptable,
+                        "A column is nested; CSV cannot hold it.",
+                    )
+                    .hint("Ask for JSON or Arrow.")
                 })?;
             }
             Self::Arrow(writer) => {
@@ -159,7 +178,13 @@ impl Encoder {
     /// The bytes that end the body.
     pub(crate) fn finish(self) -> Result<Vec<u8>, Failure> {
         Ok(match self {
-            Self::Json { first } => if first { b"[]".to_vec() } else { b"]".to_vec() },
+            Self::Json { first } => {
+                if first {
+                    b"[]".to_vec()
+                } else {
+                    b"]".to_vec()
+                }
+            }
             Self::Ndjson | Self::Csv { .. } => Vec::new(),
             Self::Arrow(writer) => writer.into_inner().map_err(internal)?,
         })
@@ -174,7 +199,11 @@ fn objects(
     let schema = batch.schema();
     (0..batch.num_rows()).try_for_each(|n| {
         let names = schema.fields().iter().map(|f| f.name().clone());
-        each(names.zip(columns.iter().map(|column| column[n].clone())).collect())
+        each(
+            names
+                .zip(columns.iter().map(|column| column[n].clone()))
+                .collect(),
+        )
     })
 }
 
@@ -201,7 +230,10 @@ fn float(value: f64) -> Value {
 fn values(array: &ArrayRef) -> Result<Vec<Value>, Failure> {
     macro_rules! each {
         ($array:expr, $value:expr) => {
-            $array.iter().map(|v| v.map_or(Value::Null, $value)).collect()
+            $array
+                .iter()
+                .map(|v| v.map_or(Value::Null, $value))
+                .collect()
         };
     }
     macro_rules! integers {
@@ -209,7 +241,8 @@ fn values(array: &ArrayRef) -> Result<Vec<Value>, Failure> {
             each!(array.as_primitive::<$t>(), |v| integer(i128::from(v)))
         };
     }
-    let hex = |bytes: &[u8]| Value::from(bytes.iter().map(|b| format!("{b:02x}")).collect::<String>());
+    let hex =
+        |bytes: &[u8]| Value::from(bytes.iter().map(|b| format!("{b:02x}")).collect::<String>());
     Ok(match array.data_type() {
         DataType::Null => vec![Value::Null; array.len()],
         DataType::Boolean => each!(array.as_boolean(), Value::from),
@@ -247,14 +280,26 @@ fn values(array: &ArrayRef) -> Result<Vec<Value>, Failure> {
                 let names = fields.iter().map(|f| f.name().clone());
                 Value::Object(names.zip(columns.iter().map(|c| c[n].clone())).collect())
             };
-            (0..array.len()).map(|n| if array.is_null(n) { Value::Null } else { row(n) }).collect()
+            (0..array.len())
+                .map(|n| {
+                    if array.is_null(n) {
+                        Value::Null
+                    } else {
+                        row(n)
+                    }
+                })
+                .collect()
         }
         _ => {
             let options = FormatOptions::default();
             let formatter = ArrayFormatter::try_new(array, &options).map_err(internal)?;
             let text = |n| match array.is_null(n) {
                 true => Ok(Value::Null),
-                false => formatter.value(n).try_to_string().map(Value::from).map_err(internal),
+                false => formatter
+                    .value(n)
+                    .try_to_string()
+                    .map(Value::from)
+                    .map_err(internal),
             };
             (0..array.len()).map(text).collect::<Result<_, _>>()?
         }
@@ -262,7 +307,9 @@ fn values(array: &ArrayRef) -> Result<Vec<Value>, Failure> {
 }
 
 fn lists(items: impl Iterator<Item = Option<ArrayRef>>) -> Result<Vec<Value>, Failure> {
-    items.map(|item| item.map_or(Ok(Value::Null), |item| values(&item).map(Value::Array))).collect()
+    items
+        .map(|item| item.map_or(Ok(Value::Null), |item| values(&item).map(Value::Array)))
+        .collect()
 }
 
 #[cfg(test)]
@@ -275,17 +322,37 @@ mod tests {
 
     #[test]
     fn json_keeps_every_digit() {
-        let decimal = Decimal128Array::from(vec![Some(-12345), None]).with_precision_and_scale(10, 2).expect("fits");
+        let decimal = Decimal128Array::from(vec![Some(-12345), None])
+            .with_precision_and_scale(10, 2)
+            .expect("fits");
         let cases: Vec<(ArrayRef, Value)> = vec![
-            (Arc::new(Int64Array::from(vec![1 << 53, (1 << 53) + 1])), json!([9007199254740992i64, "9007199254740993"])),
-            (Arc::new(UInt64Array::from(vec![u64::MAX])), json!(["18446744073709551615"])),
-            (Arc::new(Float64Array::from(vec![0.1, f64::NAN, f64::NEG_INFINITY])), json!([0.1, "NaN", "-Infinity"])),
+            (
+                Arc::new(Int64Array::from(vec![1 << 53, (1 << 53) + 1])),
+                json!([9007199254740992i64, "9007199254740993"]),
+            ),
+            (
+                Arc::new(UInt64Array::from(vec![u64::MAX])),
+                json!(["18446744073709551615"]),
+            ),
+            (
+                Arc::new(Float64Array::from(vec![0.1, f64::NAN, f64::NEG_INFINITY])),
+                json!([0.1, "NaN", "-Infinity"]),
+            ),
             (Arc::new(Float32Array::from(vec![0.1])), json!([0.1])),
             (Arc::new(decimal), json!(["-123.45", null])),
             (Arc::new(Date32Array::from(vec![0])), json!(["1970-01-01"])),
-            (Arc::new(TimestampMicrosecondArray::from(vec![1]).with_timezone("UTC")), json!(["1970-01-01T00:00:00.000001Z"])),
-            (Arc::new(BinaryArray::from_vec(vec![b"\x00\xff"])), json!(["00ff"])),
-            (Arc::new(StringViewArray::from(vec![Some("ü"), None])), json!(["ü", null])),
+            (
+                Arc::new(TimestampMicrosecondArray::from(vec![1]).with_timezone("UTC")),
+                json!(["1970-01-01T00:00:00.000001Z"]),
+            ),
+            (
+                Arc::new(BinaryArray::from_vec(vec![b"\x00\xff"])),
+                json!(["00ff"]),
+            ),
+            (
+                Arc::new(StringViewArray::from(vec![Some("ü"), None])),
+                json!(["ü", null]),
+            ),
             (Arc::new(BooleanArray::from(vec![true])), json!([true])),
         ];
         for (array, expected) in cases {
@@ -302,9 +369,15 @@ mod tests {
         };
         assert_eq!(ask("text/csv"), Ok(Format::Csv));
         assert_eq!(ask("text/html, */*;q=0.1"), Ok(Format::Json));
-        assert_eq!(ask("text/csv;q=0.5, application/vnd.apache.arrow.stream"), Ok(Format::Arrow));
+        assert_eq!(
+            ask("text/csv;q=0.5, application/vnd.apache.arrow.stream"),
+            Ok(Format::Arrow)
+        );
         assert_eq!(ask("image/png"), Err(ErrorCode::RequestNotAcceptable));
-        assert_eq!(Format::negotiate(None, &HeaderMap::new()).ok(), Some(Format::Json));
+        assert_eq!(
+            Format::negotiate(None, &HeaderMap::new()).ok(),
+            Some(Format::Json)
+        );
         assert!(Format::negotiate(Some("xml"), &HeaderMap::new()).is_err());
     }
 }

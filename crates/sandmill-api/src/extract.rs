@@ -27,8 +27,11 @@ impl Caller {
     pub(crate) fn engineer(&self) -> Result<&TenantId, ApiError> {
         match self.role {
             Role::Engineer => Ok(&self.tenant),
-            Role::Viewer => Err(ApiError::new(ErrorCode::AuthForbidden, "The token only permits to look.")
-                .hint("Use a token with the role engineer.")),
+            Role::Viewer => Err(ApiError::new(
+                ErrorCode::AuthForbidden,
+                "The token only permits to look.",
+            )
+            .hint("Use a token with the role engineer.")),
         }
     }
 }
@@ -49,14 +52,23 @@ impl FromRequestParts<State> for Caller {
         }
         let (id, secret) = tokens::parse(token.trim()).ok_or_else(wrong)?;
         let found = state.jobs.store().token_find(id).await;
-        let record = found.map_err(|e| ApiError(sandmill_jobs::translate(e)))?.ok_or_else(wrong)?;
+        let record = found
+            .map_err(|e| ApiError(sandmill_jobs::translate(e)))?
+            .ok_or_else(wrong)?;
         if !tokens::matches(&record, secret) {
             return Err(wrong());
         }
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        if record.expires_at.is_some_and(|end| i128::from(end) <= now.as_micros() as i128) {
-            return Err(ApiError::new(ErrorCode::AuthExpired, "The token has expired.")
-                .hint("Ask for a new token."));
+        let now = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap_or_default();
+        if record
+            .expires_at
+            .is_some_and(|end| i128::from(end) <= now.as_micros() as i128)
+        {
+            return Err(
+                ApiError::new(ErrorCode::AuthExpired, "The token has expired.")
+                    .hint("Ask for a new token."),
+            );
         }
         Ok(Self {
             tenant: record.tenant,
@@ -74,34 +86,59 @@ impl<T: DeserializeOwned> FromRequest<State> for Body<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &State) -> Result<Self, ApiError> {
-        let kind = request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
-        let json = kind.map(|k| k.split(';').next().unwrap_or(k).trim().eq_ignore_ascii_case("application/json"));
+        let kind = request
+            .headers()
+            .get(header::CONTENT_TYPE)
+            .and_then(|v| v.to_str().ok());
+        let json = kind.map(|k| {
+            k.split(';')
+                .next()
+                .unwrap_or(k)
+                .trim()
+                .eq_ignore_ascii_case("application/json")
+        });
         if json != Some(true) {
-            return Err(ApiError::new(ErrorCode::RequestMediaType, "The body must be JSON.")
-                .hint("Send `Content-Type: application/json`."));
+            return Err(
+                ApiError::new(ErrorCode::RequestMediaType, "The body must be JSON.")
+                    .hint("Send `Content-Type: application/json`."),
+            );
         }
         let bytes = bytes(request, state, state.settings.body_bytes).await?;
         serde_json::from_slice(&bytes).map(Self).map_err(|e| {
-            ApiError::new(ErrorCode::RequestInvalid, format!("The body is not valid: {e}."))
+            ApiError::new(
+                ErrorCode::RequestInvalid,
+                format!("The body is not valid: {e}."),
+            )
         })
     }
 }
 
 /// The bytes of a body, at most `limit`.
-pub(crate) async fn bytes(request: Request, state: &State, limit: usize) -> Result<Bytes, ApiError> {
+pub(crate) async fn bytes(
+    request: Request,
+    state: &State,
+    limit: usize,
+) -> Result<Bytes, ApiError> {
     let _ = state;
-    axum::body::to_bytes(request.into_body(), limit).await.map_err(|e| {
-        let mut source: Option<&dyn std::error::Error> = Some(&e);
-        while let Some(error) = source {
-            if error.to_string().contains("length limit exceeded") {
-                let message = format!("The body has more than {limit} bytes.");
-                return ApiError(sandmill_model::Failure::new(ErrorCode::UploadTooLarge, message)
-                    .limit("request.bytes", limit as u64, None));
+    axum::body::to_bytes(request.into_body(), limit)
+        .await
+        .map_err(|e| {
+            let mut source: Option<&dyn std::error::Error> = Some(&e);
+            while let Some(error) = source {
+                if error.to_string().contains("length limit exceeded") {
+                    let message = format!("The body has more than {limit} bytes.");
+                    return ApiError(
+                        sandmill_model::Failure::new(ErrorCode::UploadTooLarge, message).limit(
+                            "request.bytes",
+                            limit as u64,
+                            None,
+                        ),
+                    );
+                }
+                source = error.source();
             }
-            source = error.source();
-        }
-        ApiError::new(ErrorCode::RequestInvalid, "The body broke off.")
-    })
+            ApiError::new(ErrorCode::RequestInvalid, "The body broke off.")
+        })
 }
 
 /// Query parameters without unknown names.
@@ -111,31 +148,43 @@ impl<T: DeserializeOwned> FromRequestParts<State> for Params<T> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &State) -> Result<Self, ApiError> {
-        Query::try_from_uri(&parts.uri).map(|Query(params)| Self(params)).map_err(|e| {
-            let mut reason = e.to_string();
-            if let Some(source) = std::error::Error::source(&e) {
-                reason = source.to_string();
-            }
-            ApiError::new(ErrorCode::RequestInvalid, format!("The query parameters are not valid: {reason}."))
-        })
+        Query::try_from_uri(&parts.uri)
+            .map(|Query(params)| Self(params))
+            .map_err(|e| {
+                let mut reason = e.to_string();
+                if let Some(source) = std::error::Error::source(&e) {
+                    reason = source.to_string();
+                }
+                ApiError::new(
+                    ErrorCode::RequestInvalid,
+                    format!("The query parameters are not valid: {reason}."),
+                )
+            })
     }
 }
 
 /// A time like `30s`, `500ms`, `2m`, `1h`; a bare number means seconds.
 pub(crate) fn duration(name: &str, text: &str) -> Result<Duration, ApiError> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let parsed = digits.parse::<u64>().ok().filter(|_| digits.len() <= 9).and_then(|n| {
-        Some(match &text[digits.len()..] {
-            "ms" => Duration::from_millis(n),
-            "s" | "" => Duration::from_secs(n),
-            "m" => Duration::from_secs(n * 60),
-            "h" => Duration::from_secs(n * 3600),
-            _ => return None,
-        })
-    });
+    let parsed = digits
+        .parse::<u64>()
+        .ok()
+        .filter(|_| digits.len() <= 9)
+        .and_then(|n| {
+            Some(match &text[digits.len()..] {
+                "ms" => Duration::from_millis(n),
+                "s" | "" => Duration::from_secs(n),
+                "m" => Duration::from_secs(n * 60),
+                "h" => Duration::from_secs(n * 3600),
+                _ => return None,
+            })
+        });
     parsed.ok_or_else(|| {
-        ApiError::new(ErrorCode::RequestInvalid, format!("`{name}` is not a time: {}.", text.escape_debug()))
-            .hint("Write a number with ms, s, m or h, like 30s.")
+        ApiError::new(
+            ErrorCode::RequestInvalid,
+            format!("`{name}` is not a time: {}.", text.escape_debug()),
+        )
+        .hint("Write a number with ms, s, m or h, like 30s.")
     })
 }
 

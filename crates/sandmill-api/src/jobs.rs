@@ -19,7 +19,8 @@ const WAIT: Duration = Duration::from_secs(30);
 
 /// An id in a path. What is no id is answered like an id that does not exist.
 pub(crate) fn job_id(text: &str) -> Result<JobId, ApiError> {
-    text.parse().map_err(|_| ApiError::new(ErrorCode::NotFound, "The job does not exist."))
+    text.parse()
+        .map_err(|_| ApiError::new(ErrorCode::NotFound, "The job does not exist."))
 }
 
 pub(crate) fn body(job: JobRecord) -> Job {
@@ -58,20 +59,33 @@ fn tagged(status: StatusCode, job: JobRecord) -> Response {
 }
 
 fn wait(text: Option<&str>) -> Result<Duration, ApiError> {
-    let wait = text.map(|text| duration("wait", text)).transpose()?.unwrap_or_default();
+    let wait = text
+        .map(|text| duration("wait", text))
+        .transpose()?
+        .unwrap_or_default();
     if wait > WAIT {
-        return Err(ApiError::new(ErrorCode::RequestInvalid, "`wait` is at most 30s."));
+        return Err(ApiError::new(
+            ErrorCode::RequestInvalid,
+            "`wait` is at most 30s.",
+        ));
     }
     Ok(wait)
 }
 
 fn job(new: NewJob) -> Result<sandmill_jobs::NewJob, ApiError> {
-    let param = |p: sandmill_api_types::Param| Parameter { name: p.name, sql_type: p.sql_type, value: p.value };
+    let param = |p: sandmill_api_types::Param| Parameter {
+        name: p.name,
+        sql_type: p.sql_type,
+        value: p.value,
+    };
     Ok(sandmill_jobs::NewJob {
         sql: new.sql,
         params: new.params.into_iter().map(param).collect(),
         functions: new.functions,
-        timeout: new.timeout.map(|text| duration("timeout", &text)).transpose()?,
+        timeout: new
+            .timeout
+            .map(|text| duration("timeout", &text))
+            .transpose()?,
         result_bytes: new.limits.result_bytes,
         on_result_limit: match new.on_result_limit {
             OnResultLimit::Fail => sandmill_model::OnResultLimit::Fail,
@@ -83,7 +97,10 @@ fn job(new: NewJob) -> Result<sandmill_jobs::NewJob, ApiError> {
 
 fn plan(validation: Validation) -> Json<JobPlan> {
     let columns = validation.columns.into_iter().map(Into::into).collect();
-    Json(JobPlan { columns, plan: validation.plan })
+    Json(JobPlan {
+        columns,
+        plan: validation.plan,
+    })
 }
 
 #[derive(Deserialize, utoipa::IntoParams)]
@@ -112,7 +129,11 @@ pub(crate) async fn job_submit(
     if !patience.is_zero() {
         record = state.jobs.wait(tenant, record.id, patience, None).await?;
     }
-    let status = if record.state.is_terminal() { StatusCode::OK } else { StatusCode::ACCEPTED };
+    let status = if record.state.is_terminal() {
+        StatusCode::OK
+    } else {
+        StatusCode::ACCEPTED
+    };
     Ok(tagged(status, record))
 }
 
@@ -156,7 +177,11 @@ pub(crate) async fn job_list(
     if !(1..=500).contains(&limit) {
         return Err(wrong("`limit` must be 1 to 500.".into()));
     }
-    if params.cursor.as_deref().is_some_and(|c| c.parse::<JobId>().is_err()) {
+    if params
+        .cursor
+        .as_deref()
+        .is_some_and(|c| c.parse::<JobId>().is_err())
+    {
         return Err(wrong("`cursor` is not the `next` of a page.".into()));
     }
     let label = params.label.map(|text| match text.split_once('=') {
@@ -164,12 +189,22 @@ pub(crate) async fn job_list(
         None => Err(wrong("`label` must be written name=value.".into())),
     });
     let filter = JobFilter {
-        state: params.state.map(|s| s.parse()).transpose().map_err(|e| wrong(format!("{e}.")))?,
+        state: params
+            .state
+            .map(|s| s.parse())
+            .transpose()
+            .map_err(|e| wrong(format!("{e}.")))?,
         text: params.text,
         label: label.transpose()?,
     };
-    let page = state.jobs.list(&caller.tenant, &filter, limit, params.cursor.as_deref()).await?;
-    Ok(Json(JobList { items: page.items.into_iter().map(body).collect(), next: page.next }))
+    let page = state
+        .jobs
+        .list(&caller.tenant, &filter, limit, params.cursor.as_deref())
+        .await?;
+    Ok(Json(JobList {
+        items: page.items.into_iter().map(body).collect(),
+        next: page.next,
+    }))
 }
 
 /// Shows a job. With `wait` it answers when the job has ended or, with `If-None-Match`, has changed.
@@ -186,8 +221,15 @@ pub(crate) async fn job_view(
 ) -> Result<Response, ApiError> {
     let id = job_id(&id)?;
     let patience = wait(params.wait.as_deref())?;
-    let seen = headers.get(header::IF_NONE_MATCH).and_then(|v| v.to_str().ok());
-    let seen = seen.and_then(|tag| tag.trim_start_matches("W/").trim_matches('"').parse::<u64>().ok());
+    let seen = headers
+        .get(header::IF_NONE_MATCH)
+        .and_then(|v| v.to_str().ok());
+    let seen = seen.and_then(|tag| {
+        tag.trim_start_matches("W/")
+            .trim_matches('"')
+            .parse::<u64>()
+            .ok()
+    });
     let record = match patience.is_zero() {
         true => state.jobs.view(&caller.tenant, id).await?,
         false => state.jobs.wait(&caller.tenant, id, patience, seen).await?,
@@ -251,7 +293,13 @@ pub(crate) async fn job_logs(
     Path(id): Path<String>,
     Params(params): Params<LogParams>,
 ) -> Result<Json<LogPage>, ApiError> {
-    let lines = state.jobs.logs(&caller.tenant, job_id(&id)?, params.from, 1000).await?;
+    let lines = state
+        .jobs
+        .logs(&caller.tenant, job_id(&id)?, params.from, 1000)
+        .await?;
     let next = params.from.saturating_add(lines.len() as u64);
-    Ok(Json(LogPage { lines: lines.into_iter().map(Into::into).collect(), next }))
+    Ok(Json(LogPage {
+        lines: lines.into_iter().map(Into::into).collect(),
+        next,
+    }))
 }

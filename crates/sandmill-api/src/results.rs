@@ -49,7 +49,10 @@ pub(crate) async fn job_results(
     let (offset, limit) = (params.offset, params.limit.unwrap_or(1000));
     let most = state.settings.page_rows;
     if !(1..=most).contains(&limit) {
-        return Err(ApiError::new(ErrorCode::RequestInvalid, format!("`limit` must be 1 to {most}.")));
+        return Err(ApiError::new(
+            ErrorCode::RequestInvalid,
+            format!("`limit` must be 1 to {most}."),
+        ));
     }
     let result = state.jobs.results(&caller.tenant, id).await?;
     let (mut before, mut batches, mut schema) = (0u64, Vec::new(), None);
@@ -97,7 +100,9 @@ pub(crate) async fn job_results(
     }
     bytes.extend(encoder.finish()?);
     let mut response = ([(header::CONTENT_TYPE, format.media_type())], bytes).into_response();
-    response.headers_mut().insert("x-total-rows", HeaderValue::from(result.rows));
+    response
+        .headers_mut()
+        .insert("x-total-rows", HeaderValue::from(result.rows));
     Ok(response)
 }
 
@@ -110,7 +115,10 @@ pub(crate) async fn job_manifest(
     Path(id): Path<String>,
 ) -> Result<Json<ResultManifest>, ApiError> {
     let id = job_id(&id)?;
-    Ok(Json(ResultManifest::new(id, state.jobs.results(&caller.tenant, id).await?)))
+    Ok(Json(ResultManifest::new(
+        id,
+        state.jobs.results(&caller.tenant, id).await?,
+    )))
 }
 
 /// Reads one chunk of a result: an Arrow IPC stream whose `ETag` is its SHA-256.
@@ -125,11 +133,16 @@ pub(crate) async fn job_chunk(
     Path((id, n)): Path<(String, String)>,
 ) -> Result<Response, ApiError> {
     let id = job_id(&id)?;
-    let n = n.parse().map_err(|_| ApiError::new(ErrorCode::NotFound, "There is no such chunk."))?;
+    let n = n
+        .parse()
+        .map_err(|_| ApiError::new(ErrorCode::NotFound, "There is no such chunk."))?;
     let result = state.jobs.results(&caller.tenant, id).await?;
     let bytes = state.jobs.chunk(&caller.tenant, id, &result, n).await?;
     let tag = format!("\"{}\"", result.chunks[n].sha256);
-    let headers = [(header::CONTENT_TYPE, Format::Arrow.media_type().to_owned()), (header::ETAG, tag)];
+    let headers = [
+        (header::CONTENT_TYPE, Format::Arrow.media_type().to_owned()),
+        (header::ETAG, tag),
+    ];
     Ok((headers, bytes).into_response())
 }
 
@@ -164,7 +177,10 @@ pub(crate) async fn job_download(
         let bytes = state.jobs.chunk(&caller.tenant, id, &result, n).await?;
         let (found, batches) = decode(&bytes)?;
         if n == 0 && format == Format::Csv {
-            batches.iter().take(1).try_for_each(|batch| Encoder::Csv { header: true }.batch(batch).map(|_| ()))?;
+            batches
+                .iter()
+                .take(1)
+                .try_for_each(|batch| Encoder::Csv { header: true }.batch(batch).map(|_| ()))?;
         }
         schema.get_or_insert(found);
     }
@@ -206,7 +222,11 @@ impl Download {
         if self.next == self.chunks {
             return self.encoder.take().map(Encoder::finish);
         }
-        let chunk = self.state.jobs.chunk(&self.tenant, self.id, &self.result, self.next).await;
+        let chunk = self
+            .state
+            .jobs
+            .chunk(&self.tenant, self.id, &self.result, self.next)
+            .await;
         self.next += 1;
         let encoder = self.encoder.as_mut()?;
         Some(chunk.and_then(|bytes| {
@@ -215,7 +235,9 @@ impl Download {
                 batches.push(RecordBatch::new_empty(schema));
             }
             let mut bytes = Vec::new();
-            batches.iter().try_for_each(|batch| encoder.batch(batch).map(|b| bytes.extend(b)))?;
+            batches
+                .iter()
+                .try_for_each(|batch| encoder.batch(batch).map(|b| bytes.extend(b)))?;
             Ok(bytes)
         }))
     }

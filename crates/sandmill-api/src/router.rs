@@ -121,7 +121,10 @@ pub fn router(state: State) -> Router {
         .route("/docs/errors/{code}", get(documents::error_page))
         .fallback(async || ApiError::new(ErrorCode::NotFound, "There is nothing at this address."))
         .method_not_allowed_fallback(async || {
-            ApiError::new(ErrorCode::RequestMethod, "This address does not answer to this method.")
+            ApiError::new(
+                ErrorCode::RequestMethod,
+                "This address does not answer to this method.",
+            )
         })
         // Handlers read bodies themselves, each with its own limit.
         .layer(DefaultBodyLimit::disable())
@@ -141,9 +144,14 @@ async fn observe(request: Request, next: Next) -> Response {
     static ID: HeaderName = HeaderName::from_static("x-request-id");
     let given = request.headers().get(&ID).and_then(|v| v.to_str().ok());
     let sane = |id: &&str| {
-        (1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+        (1..=64).contains(&id.len())
+            && id
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
     };
-    let id = given.filter(sane).map_or_else(|| uuid::Uuid::now_v7().simple().to_string(), Into::into);
+    let id = given
+        .filter(sane)
+        .map_or_else(|| uuid::Uuid::now_v7().simple().to_string(), Into::into);
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let started = Instant::now();
     let mut response = REQUEST_ID.scope(id.clone(), next.run(request)).await;
@@ -151,7 +159,10 @@ async fn observe(request: Request, next: Next) -> Response {
     if let Ok(value) = HeaderValue::from_str(&id) {
         headers.insert(ID.clone(), value);
     }
-    headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
+    headers.insert(
+        "x-content-type-options",
+        HeaderValue::from_static("nosniff"),
+    );
     headers.insert("cache-control", HeaderValue::from_static("no-store"));
     let status = response.status().as_u16();
     tracing::debug!(request = id, %method, path, status, elapsed = ?started.elapsed(), "request");

@@ -27,8 +27,10 @@ pub async fn issue(
     expires_at: Option<i64>,
 ) -> Result<String, Error> {
     let mut secret = [0; SECRET];
-    getrandom::fill(&mut secret)
-        .map_err(|e| Error::Damaged { what: "source of random numbers", reason: e.to_string() })?;
+    getrandom::fill(&mut secret).map_err(|e| Error::Damaged {
+        what: "source of random numbers",
+        reason: e.to_string(),
+    })?;
     let (id, secret) = (TokenId::generate(), hex(&secret));
     let record = TokenRecord {
         tenant: tenant.clone(),
@@ -75,7 +77,10 @@ mod tests {
         for n in 0..token.len() {
             let mut wrong = token.clone().into_bytes();
             wrong[n] = if wrong[n] == b'1' { b'2' } else { b'1' };
-            assert!(parse(&String::from_utf8(wrong).expect("text")).is_none(), "{n}");
+            assert!(
+                parse(&String::from_utf8(wrong).expect("text")).is_none(),
+                "{n}"
+            );
             assert!(parse(&token[..n]).is_none());
         }
         assert!(parse("").is_none() && parse("sm___").is_none());

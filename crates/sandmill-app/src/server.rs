@@ -116,12 +116,22 @@ impl Server {
     /// What keeps it from starting, each saying what to do.
     pub async fn start(settings: Settings) -> Result<Self, Error> {
         let data = settings.data.clone();
-        let failed = |error| Error::Folder { path: data.display().to_string(), error };
-        DirBuilder::new().recursive(true).mode(0o700).create(&data).map_err(failed)?;
+        let failed = |error| Error::Folder {
+            path: data.display().to_string(),
+            error,
+        };
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&data)
+            .map_err(failed)?;
         let data = fs::canonicalize(&data).map_err(failed)?;
         let lock = lock(&data)?;
         let listener = TcpListener::bind(settings.listen).await;
-        let listener = listener.map_err(|error| Error::Listen { address: settings.listen, error })?;
+        let listener = listener.map_err(|error| Error::Listen {
+            address: settings.listen,
+            error,
+        })?;
         let address = listener.local_addr().map_err(failed)?;
 
         let store: Shared = Arc::new(Sqlite::open(&data.join("sandmill.db")).await?);
@@ -132,11 +142,17 @@ impl Server {
         if spill.exists() {
             fs::remove_dir_all(&spill).map_err(failed)?;
         }
-        DirBuilder::new().mode(0o700).create(&spill).map_err(failed)?;
+        DirBuilder::new()
+            .mode(0o700)
+            .create(&spill)
+            .map_err(failed)?;
         let program = settings.compiler.or_else(|| std::env::current_exe().ok());
         let sandbox = Sandbox::new(sandmill_sandbox::Settings {
             cache: Some(settings.cache.unwrap_or_else(|| data.join("compiled"))),
-            compiler: CompilerSettings { program, ..settings.sandbox.compiler.clone() },
+            compiler: CompilerSettings {
+                program,
+                ..settings.sandbox.compiler.clone()
+            },
             ..settings.sandbox
         })?;
         let threads = settings.engine.target_partitions;
@@ -145,18 +161,34 @@ impl Server {
             spill_dir: Some(spill),
             ..settings.engine
         })?;
-        let runner = QueryRunner::new(engine, sandbox.clone(), blobs.clone(), threads).map_err(failed)?;
-        let jobs = sandmill_jobs::Service::start(store, blobs, Arc::new(runner), settings.jobs).await?;
+        let runner =
+            QueryRunner::new(engine, sandbox.clone(), blobs.clone(), threads).map_err(failed)?;
+        let jobs =
+            sandmill_jobs::Service::start(store, blobs, Arc::new(runner), settings.jobs).await?;
 
         write_private(&data.join("address"), &format!("http://{address}\n")).map_err(failed)?;
-        let state = sandmill_api::State { jobs: jobs.clone(), settings: Default::default() };
+        let state = sandmill_api::State {
+            jobs: jobs.clone(),
+            settings: Default::default(),
+        };
         let stop = CancellationToken::new();
         let router = sandmill_api::router(state);
         let signal = stop.clone().cancelled_owned();
         let serving = tokio::spawn(async move {
-            axum::serve(listener, router).with_graceful_shutdown(signal).await
+            axum::serve(listener, router)
+                .with_graceful_shutdown(signal)
+                .await
         });
-        Ok(Self { address, token, new_token, jobs, sandbox, stop, serving, _lock: lock })
+        Ok(Self {
+            address,
+            token,
+            new_token,
+            jobs,
+            sandbox,
+            stop,
+            serving,
+            _lock: lock,
+        })
     }
 
     /// Refuses addresses that other machines can reach.
@@ -164,7 +196,11 @@ impl Server {
     /// # Errors
     /// `Insecure`.
     pub fn check_loopback(address: SocketAddr) -> Result<(), Error> {
-        if address.ip().is_loopback() { Ok(()) } else { Err(Error::Insecure(address)) }
+        if address.ip().is_loopback() {
+            Ok(())
+        } else {
+            Err(Error::Insecure(address))
+        }
     }
 
     /// Where it answers, like `http://127.0.0.1:8420`.
@@ -191,7 +227,10 @@ impl Server {
     pub async fn shutdown(self) {
         self.stop.cancel();
         self.jobs.shutdown().await;
-        if tokio::time::timeout(Duration::from_secs(5), self.serving).await.is_err() {
+        if tokio::time::timeout(Duration::from_secs(5), self.serving)
+            .await
+            .is_err()
+        {
             tracing::warn!("some requests did not end in time");
         }
     }
@@ -201,8 +240,16 @@ impl Server {
 fn lock(data: &Path) -> Result<File, Error> {
     let path = data.join("lock");
     let name = || data.display().to_string();
-    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
-    let file = file.map_err(|error| Error::Folder { path: name(), error })?;
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&path);
+    let file = file.map_err(|error| Error::Folder {
+        path: name(),
+        error,
+    })?;
     flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|_| Error::InUse(name()))?;
     Ok(file)
 }
@@ -210,17 +257,23 @@ fn lock(data: &Path) -> Result<File, Error> {
 /// The token in the data folder; makes it when there is none.
 async fn first_token(store: &Shared, data: &Path, days: u32) -> Result<(String, bool), Error> {
     let path = data.join("token");
-    let failed = |error| Error::Folder { path: path.display().to_string(), error };
+    let failed = |error| Error::Folder {
+        path: path.display().to_string(),
+        error,
+    };
     match fs::read_to_string(&path) {
         Ok(token) => return Ok((token.trim().to_owned(), false)),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
         Err(e) => return Err(failed(e)),
     }
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     let now = i64::try_from(now.as_micros()).unwrap_or(i64::MAX);
     let end = now.saturating_add(i64::from(days) * 86_400_000_000);
     let (tenant, role) = (TenantId::single(), Role::Engineer);
-    let token = sandmill_api::tokens::issue(store.as_ref(), &tenant, "first", role, now, Some(end)).await?;
+    let token =
+        sandmill_api::tokens::issue(store.as_ref(), &tenant, "first", role, now, Some(end)).await?;
     write_private(&path, &format!("{token}\n")).map_err(failed)?;
     Ok((token, true))
 }
@@ -229,7 +282,11 @@ async fn first_token(store: &Shared, data: &Path, days: u32) -> Result<(String, 
 fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
     let staged = path.with_extension("new");
     let _ = fs::remove_file(&staged);
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&staged)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&staged)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     fs::rename(&staged, path)

@@ -18,8 +18,11 @@ pub fn failure(error: &DataFusionError, sql: &str) -> Failure {
         DataFusionError::SchemaError(schema, _) => unknown_column(schema),
         DataFusionError::Plan(text) => plan(text),
         DataFusionError::NotImplemented(text) if text.contains("single SQL statement") => {
-            Failure::new(ErrorCode::SqlForbidden, "A job runs one statement; this text has several.")
-                .hint("Submit one job for each statement.")
+            Failure::new(
+                ErrorCode::SqlForbidden,
+                "A job runs one statement; this text has several.",
+            )
+            .hint("Submit one job for each statement.")
         }
         DataFusionError::NotImplemented(text) => {
             Failure::new(ErrorCode::SqlUnsupported, sentence(text))

@@ -257,7 +257,11 @@ async fn errors_are_typed_and_say_where() {
         ),
         ("SELECT roll(1)", ErrorCode::SqlType, "roll"),
         ("SELEC 1", ErrorCode::SqlSyntax, "SELEC"),
-        ("SELECT 1; SELECT 2", ErrorCode::SqlForbidden, "one statement"),
+        (
+            "SELECT 1; SELECT 2",
+            ErrorCode::SqlForbidden,
+            "one statement",
+        ),
         (
             "SELECT d FROM t",
             ErrorCode::SqlUnknownColumn,

@@ -4,26 +4,39 @@ use sandmill_store::Error;
 /// The store's error as users see it. Details of the machine go to the log, not to users.
 pub fn translate(error: Error) -> Failure {
     match error {
-        Error::NotFound(what) => Failure::new(ErrorCode::NotFound, format!("{what} does not exist.")),
-        Error::Conflict(message) => Failure::new(ErrorCode::StateConflict, message),
-        Error::QueueFull(waiting) => {
-            Failure::new(ErrorCode::QueueFull, format!("{waiting} jobs wait already."))
-                .hint("Wait until some have ended, or cancel some.")
-                .limit("queue.jobs", waiting, Some(waiting))
+        Error::NotFound(what) => {
+            Failure::new(ErrorCode::NotFound, format!("{what} does not exist."))
         }
+        Error::Conflict(message) => Failure::new(ErrorCode::StateConflict, message),
+        Error::NotOwner(_) => Failure::new(ErrorCode::ExecutorLost, format!("{error}.")),
+        Error::QueueFull(waiting) => Failure::new(
+            ErrorCode::QueueFull,
+            format!("{waiting} jobs wait already."),
+        )
+        .hint("Wait until some have ended, or cancel some.")
+        .limit("queue.jobs", waiting, Some(waiting)),
         Error::Damaged { what, reason } => {
             tracing::error!(what, reason, "stored data is damaged");
-            Failure::new(ErrorCode::Internal, format!("The stored {what} is damaged."))
+            Failure::new(
+                ErrorCode::Internal,
+                format!("The stored {what} is damaged."),
+            )
         }
         Error::Database(error) => {
             tracing::error!(%error, "the database failed");
-            Failure::new(ErrorCode::StorageFailed, "The database cannot be used at present.")
-                .hint("Try again; the operator finds the cause in the server's log.")
+            Failure::new(
+                ErrorCode::StorageFailed,
+                "The database cannot be used at present.",
+            )
+            .hint("Try again; the operator finds the cause in the server's log.")
         }
         Error::File { path, error } => {
             tracing::error!(path, %error, "a file failed");
-            Failure::new(ErrorCode::StorageFailed, format!("A stored file cannot be used: {error}."))
-                .hint("Try again; the operator finds the cause in the server's log.")
+            Failure::new(
+                ErrorCode::StorageFailed,
+                format!("A stored file cannot be used: {error}."),
+            )
+            .hint("Try again; the operator finds the cause in the server's log.")
         }
     }
 }

@@ -14,14 +14,17 @@ impl Service {
         match (job.state, job.result) {
             (JobState::Succeeded, Some(result)) => Ok(result),
             (state, _) if state.is_terminal() => {
-                let reason = job.error.map(|e| format!(" {}", e.message)).unwrap_or_default();
+                let reason = job.error.as_ref().map(|e| format!(" {}", e.message))
+                    .unwrap_or_default();
                 let message = format!("The job {id} has no result: it is {state}.{reason}");
-                Err(Failure::new(ErrorCode::StateConflict, message))
+                let mut failure = Failure::new(ErrorCode::StateConflict, message);
+                failure.hint = job.error.and_then(|e| e.hint);
+                Err(failure)
             }
             (state, _) => {
                 let message = format!("The result of job {id} is not ready: it is {state}.");
                 Err(Failure::new(ErrorCode::ResultsNotReady, message)
-                    .hint("Ask again later, or wait with `GET /api/v1/jobs/{id}?wait=30s`."))
+                    .hint(format!("Ask again later, or wait with `GET /api/v1/jobs/{id}?wait=30s`.")))
             }
         }
     }
@@ -50,7 +53,10 @@ impl Service {
         .flatten()
         .map_err(|error| {
             tracing::error!(job = %id, chunk = n, %error, "a chunk cannot be read");
-            Failure::new(ErrorCode::ResultsCorrupt, format!("Chunk {n} of the result cannot be read."))
+            Failure::new(
+                ErrorCode::ResultsCorrupt,
+                format!("Chunk {n} of the result cannot be read."),
+            )
         })?;
         if digest != chunk.sha256 {
             tracing::error!(job = %id, chunk = n, "a chunk has other bytes than were sealed");

@@ -130,7 +130,12 @@ impl Shared {
         let mut taken = std::mem::take(&mut lines.waiting);
         if let (Some(at), true) = (end, lines.dropped > 0) {
             let message = format!("{} more lines were dropped", lines.dropped);
-            taken.push(LogLine { at, level: LogLevel::Warn, function: String::new(), message });
+            taken.push(LogLine {
+                at,
+                level: LogLevel::Warn,
+                function: String::new(),
+                message,
+            });
         }
         taken
     }

@@ -95,7 +95,9 @@ pub(crate) struct Inner {
 
 /// Microseconds since 1970.
 pub(crate) fn now() -> i64 {
-    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let elapsed = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     i64::try_from(elapsed.as_micros()).unwrap_or(i64::MAX)
 }
 
@@ -124,7 +126,10 @@ impl Service {
         for orphan in service.0.store.job_orphans(i64::MAX).await? {
             worker::recover(&service.0, &orphan).await?;
         }
-        service.0.tasks.spawn(worker::dispatch(Arc::clone(&service.0)));
+        service
+            .0
+            .tasks
+            .spawn(worker::dispatch(Arc::clone(&service.0)));
         service.0.tasks.spawn(worker::watch(Arc::clone(&service.0)));
         Ok(service)
     }
@@ -151,18 +156,42 @@ impl Service {
         let settings = &self.0.settings;
         check(&job, settings)?;
         let words = identifiers(&job.sql);
-        let published = self.0.store.function_list(tenant).await.map_err(translate)?;
+        let published = self
+            .0
+            .store
+            .function_list(tenant)
+            .await
+            .map_err(translate)?;
         let mut functions = Vec::new();
         for record in published.iter().filter(|f| words.contains(&f.info.name)) {
-            let wanted = job.functions.get(&record.info.name).copied().unwrap_or(record.version);
+            let wanted = job
+                .functions
+                .get(&record.info.name)
+                .copied()
+                .unwrap_or(record.version);
             let digest = match wanted == record.version {
                 true => record.digest,
-                false => self.version(tenant, &record.info.name, wanted).await?.digest,
+                false => {
+                    self.version(tenant, &record.info.name, wanted)
+                        .await?
+                        .digest
+                }
             };
-            functions.push(FunctionPin { name: record.info.name.clone(), version: wanted, digest });
+            functions.push(FunctionPin {
+                name: record.info.name.clone(),
+                version: wanted,
+                digest,
+            });
         }
-        if let Some(name) = job.functions.keys().find(|n| !published.iter().any(|f| f.info.name == **n)) {
-            return Err(Failure::new(ErrorCode::NotFound, format!("The function {name} does not exist.")));
+        if let Some(name) = job
+            .functions
+            .keys()
+            .find(|n| !published.iter().any(|f| f.info.name == **n))
+        {
+            return Err(Failure::new(
+                ErrorCode::NotFound,
+                format!("The function {name} does not exist."),
+            ));
         }
         let timeout = job.timeout.unwrap_or(settings.timeout);
         Ok(JobSpec {
@@ -187,24 +216,35 @@ impl Service {
     /// Plans a job without running it.
     pub async fn validate(&self, tenant: &TenantId, job: NewJob) -> Result<Validation, Failure> {
         let spec = self.spec(tenant, job).await?;
-        self.0.runner.validate(tenant, &spec, self.specs(tenant).await?).await
+        self.0
+            .runner
+            .validate(tenant, &spec, self.specs(tenant).await?)
+            .await
     }
 
     /// The physical plan of a job as it would be made now.
     pub async fn plan(&self, tenant: &TenantId, id: JobId) -> Result<Validation, Failure> {
         let job = self.view(tenant, id).await?;
-        self.0.runner.validate(tenant, &job.spec, self.specs(tenant).await?).await
+        self.0
+            .runner
+            .validate(tenant, &job.spec, self.specs(tenant).await?)
+            .await
     }
 
     /// Queues a job. When this returns, the job survives the end of the process.
     pub async fn submit(&self, tenant: &TenantId, job: NewJob) -> Result<JobRecord, Failure> {
         let spec = self.spec(tenant, job).await?;
-        self.queue(JobRecord::queued(tenant.clone(), spec, now())).await
+        self.queue(JobRecord::queued(tenant.clone(), spec, now()))
+            .await
     }
 
     async fn queue(&self, job: JobRecord) -> Result<JobRecord, Failure> {
         let limit = self.0.settings.queue_limit;
-        self.0.store.job_insert(&job, limit).await.map_err(translate)?;
+        self.0
+            .store
+            .job_insert(&job, limit)
+            .await
+            .map_err(translate)?;
         self.0.queued.notify_one();
         Ok(job)
     }
@@ -214,7 +254,8 @@ impl Service {
         let old = self.view(tenant, id).await?;
         if !old.state.is_terminal() {
             let message = format!("The job {id} is {} and cannot be run again yet.", old.state);
-            return Err(Failure::new(ErrorCode::StateConflict, message).hint("Wait for its end or cancel it first."));
+            return Err(Failure::new(ErrorCode::StateConflict, message)
+                .hint("Wait for its end or cancel it first."));
         }
         let mut job = JobRecord::queued(tenant.clone(), old.spec, now());
         job.retry_of = Some(id);
@@ -258,7 +299,11 @@ impl Service {
         limit: u32,
         cursor: Option<&str>,
     ) -> Result<Page<JobRecord>, Failure> {
-        self.0.store.job_list(tenant, filter, limit, cursor).await.map_err(translate)
+        self.0
+            .store
+            .job_list(tenant, filter, limit, cursor)
+            .await
+            .map_err(translate)
     }
 
     /// Asks a job to stop. Ended jobs stay as they are.
@@ -297,7 +342,11 @@ impl Service {
         limit: u32,
     ) -> Result<Vec<LogLine>, Failure> {
         self.view(tenant, id).await?;
-        self.0.store.log_read(tenant, id, from, limit).await.map_err(translate)
+        self.0
+            .store
+            .log_read(tenant, id, from, limit)
+            .await
+            .map_err(translate)
     }
 }
 
@@ -313,7 +362,10 @@ fn check(job: &NewJob, settings: &Settings) -> Result<(), Failure> {
         return wrong("The statement is empty.".into());
     }
     if job.sql.len() > settings.sql_bytes {
-        return wrong(format!("The statement has more than {} KiB.", settings.sql_bytes >> 10));
+        return wrong(format!(
+            "The statement has more than {} KiB.",
+            settings.sql_bytes >> 10
+        ));
     }
     if job.sql.contains('\0') {
         return wrong("The statement contains a NUL character.".into());
@@ -321,15 +373,29 @@ fn check(job: &NewJob, settings: &Settings) -> Result<(), Failure> {
     if job.params.len() > 1000 {
         return wrong("There are more than 1000 parameters.".into());
     }
-    if job.timeout.is_some_and(|t| t.is_zero() || t > settings.max_timeout) {
+    if job
+        .timeout
+        .is_some_and(|t| t.is_zero() || t > settings.max_timeout)
+    {
         let most = settings.max_timeout.as_secs();
-        return wrong(format!("The timeout must be more than 0 and at most {most} s."));
+        return wrong(format!(
+            "The timeout must be more than 0 and at most {most} s."
+        ));
     }
-    if job.result_bytes.is_some_and(|b| b == 0 || b > settings.result_bytes) {
-        return wrong(format!("The result limit must be 1 to {} bytes.", settings.result_bytes));
+    if job
+        .result_bytes
+        .is_some_and(|b| b == 0 || b > settings.result_bytes)
+    {
+        return wrong(format!(
+            "The result limit must be 1 to {} bytes.",
+            settings.result_bytes
+        ));
     }
     let long = |(name, value): (&String, &String)| {
-        name.is_empty() || name.len() > 63 || value.len() > 255 || name.chars().any(char::is_control)
+        name.is_empty()
+            || name.len() > 63
+            || value.len() > 255
+            || name.chars().any(char::is_control)
     };
     if job.labels.len() > 32 || job.labels.iter().any(long) {
         return wrong("Labels: at most 32, names of 1 to 63 bytes, values of at most 255.".into());

@@ -35,7 +35,10 @@ pub(crate) async fn dispatch(inner: Arc<Inner>) {
             slot = Arc::clone(&slots).acquire_owned() => slot,
         };
         let Ok(slot) = slot else { return };
-        let claimed = inner.store.job_claim(&inner.owner, now(), now() + micros(inner.settings.lease));
+        let claimed =
+            inner
+                .store
+                .job_claim(&inner.owner, now(), now() + micros(inner.settings.lease));
         let job = match claimed.await {
             Ok(Some(job)) => job,
             result => {
@@ -73,7 +76,10 @@ pub(crate) async fn watch(inner: Arc<Inner>) {
         }
         match inner.store.job_orphans(now()).await {
             Ok(orphans) => {
-                for orphan in orphans.iter().filter(|job| !lock(&inner.running).contains_key(&job.id)) {
+                for orphan in orphans
+                    .iter()
+                    .filter(|job| !lock(&inner.running).contains_key(&job.id))
+                {
                     if let Err(error) = recover(&inner, orphan).await {
                         tracing::error!(job = %orphan.id, %error, "a lost job cannot be recovered");
                     }
@@ -99,15 +105,22 @@ pub(crate) async fn recover(inner: &Inner, job: &JobRecord) -> Result<(), Error>
         change
     } else {
         let mut change = Change::to(JobState::Failed);
-        let message = format!("The server stopped {attempt} times while the job ran; it is not tried again.");
-        change.error = Some(Failure::new(ErrorCode::ExecutorLost, message).hint("Retry it once the cause is found."));
+        let message =
+            format!("The server stopped {attempt} times while the job ran; it is not tried again.");
+        change.error = Some(
+            Failure::new(ErrorCode::ExecutorLost, message)
+                .hint("Retry it once the cause is found."),
+        );
         change
     };
     if change.state == JobState::Canceled {
         change.reason = Some("The server stopped while the job was being canceled.".into());
     }
     let (from, to) = (job.state, change.state);
-    inner.store.job_change(&job.tenant, job.id, change, now()).await?;
+    inner
+        .store
+        .job_change(&job.tenant, job.id, change, now())
+        .await?;
     tracing::warn!(job = %job.id, %from, %to, attempt, "recovered a job whose worker is gone");
     inner.queued.notify_one();
     inner.changed();
@@ -137,10 +150,18 @@ async fn run(inner: &Arc<Inner>, job: JobRecord) {
     inner.changed();
 }
 
-async fn attempt(inner: &Arc<Inner>, job: &JobRecord, cancel: CancellationToken) -> Result<(), Error> {
+async fn attempt(
+    inner: &Arc<Inner>,
+    job: &JobRecord,
+    cancel: CancellationToken,
+) -> Result<(), Error> {
     let shared = Arc::new(Shared::default());
     let (planned, mut planning) = mpsc::channel(1);
-    let handle = RunHandle { cancel: cancel.clone(), shared: Arc::clone(&shared), planned };
+    let handle = RunHandle {
+        cancel: cancel.clone(),
+        shared: Arc::clone(&shared),
+        planned,
+    };
     let staging = inner.blobs.stage(job.id, job.attempt)?;
     let tables = Service(Arc::clone(inner)).specs(&job.tenant).await;
     let work = tables.map(|tables| Run {
@@ -190,28 +211,39 @@ async fn attempt(inner: &Arc<Inner>, job: &JobRecord, cancel: CancellationToken)
                 Err(_) => {
                     tracing::error!(job = %job.id, "a run did not stop when it was told to");
                     task.abort();
-                    Ok(Err(Failure::new(ErrorCode::Internal, "The job did not stop in time.")))
+                    Ok(Err(Failure::new(
+                        ErrorCode::Internal,
+                        "The job did not stop in time.",
+                    )))
                 }
             };
         }
     };
     let result = result.unwrap_or_else(|error| {
         tracing::error!(job = %job.id, %error, "a run ended by a panic");
-        Err(Failure::new(ErrorCode::Internal, "Something went wrong inside Sandmill while the job ran."))
+        Err(Failure::new(
+            ErrorCode::Internal,
+            "Something went wrong inside Sandmill while the job ran.",
+        ))
     });
     // A cancellation that arrived together with the end of the run.
     if stop == Stop::No && result.is_err() && cancel.is_cancelled() {
         stop = Stop::Cancel;
     }
     let lines = shared.take_lines(Some(now()));
-    if !lines.is_empty() {
-        inner.store.log_append(&job.tenant, job.id, &lines).await?;
+    if !lines.is_empty()
+        && let Err(error) = inner.store.log_append(&job.tenant, job.id, &lines).await
+    {
+        // Lost lines are no reason to lose the result.
+        tracing::error!(job = %job.id, %error, "log lines cannot be stored");
     }
     if stop == Stop::Lost {
         return inner.blobs.discard(&staging);
     }
     let mut change = match (result, stop) {
-        (Ok(result), Stop::No | Stop::Cancel) => return seal(inner, job, &staging, &shared, result).await,
+        (Ok(result), Stop::No | Stop::Cancel) => {
+            return seal(inner, job, &staging, &shared, result).await;
+        }
         (_, Stop::Cancel) => Change::to(JobState::Canceled),
         (_, Stop::Deadline) => {
             let mut change = Change::to(JobState::TimedOut);
@@ -226,6 +258,7 @@ async fn attempt(inner: &Arc<Inner>, job: &JobRecord, cancel: CancellationToken)
         }
         (_, Stop::Shutdown) => {
             let mut change = Change::to(JobState::Queued);
+            change.not_an_attempt = true;
             change.reason = Some("The server shut down while the job ran; it starts again.".into());
             change
         }
@@ -242,12 +275,20 @@ async fn attempt(inner: &Arc<Inner>, job: &JobRecord, cancel: CancellationToken)
     if change.state == JobState::Canceled {
         acknowledge(inner, job).await?;
     }
-    inner.store.job_change(&job.tenant, job.id, change, now()).await.map(|_| ())
+    inner
+        .store
+        .job_change(&job.tenant, job.id, change, now())
+        .await
+        .map(|_| ())
 }
 
 /// A job that is canceled passes through `canceling`, also when it was told by other means.
 async fn acknowledge(inner: &Inner, job: &JobRecord) -> Result<(), Error> {
-    match inner.store.job_change(&job.tenant, job.id, Change::to(JobState::Canceling), now()).await {
+    match inner
+        .store
+        .job_change(&job.tenant, job.id, Change::to(JobState::Canceling), now())
+        .await
+    {
         Ok(_) | Err(Error::Conflict(_)) => Ok(()),
         Err(error) => Err(error),
     }
@@ -260,7 +301,10 @@ async fn heartbeat(inner: &Inner, job: &JobRecord, shared: &Shared) -> Result<Jo
     }
     let lease = now() + micros(inner.settings.lease);
     let progress = shared.progress_now();
-    inner.store.job_heartbeat(&job.tenant, job.id, &inner.owner, lease, progress).await
+    inner
+        .store
+        .job_heartbeat(&job.tenant, job.id, &inner.owner, lease, progress)
+        .await
 }
 
 /// Makes the result visible: the folder first, then the row. A crash in between leaves a folder
@@ -274,8 +318,16 @@ async fn seal(
 ) -> Result<(), Error> {
     let to = async |state, result, progress| {
         let owner = Some(inner.owner.clone());
-        let change = Change { result, progress, owner, ..Change::to(state) };
-        inner.store.job_change(&job.tenant, job.id, change, now()).await
+        let change = Change {
+            result,
+            progress,
+            owner,
+            ..Change::to(state)
+        };
+        inner
+            .store
+            .job_change(&job.tenant, job.id, change, now())
+            .await
     };
     // Small jobs end before the service hears that they were planned.
     for state in [JobState::Running, JobState::Finalizing] {
@@ -290,12 +342,18 @@ async fn seal(
     progress.rows_written = result.rows;
     match to(JobState::Succeeded, Some(result), Some(progress)).await {
         Ok(_) => Ok(()),
+        // Another worker has the job, and perhaps a result of its own in this place.
+        Err(error @ Error::NotOwner(_)) => Err(error),
         Err(error) => {
             inner.blobs.results_remove(&job.tenant, job.id)?;
             let mut change = Change::to(JobState::Failed);
             change.error = Some(translate(error));
             change.owner = Some(inner.owner.clone());
-            inner.store.job_change(&job.tenant, job.id, change, now()).await.map(|_| ())
+            inner
+                .store
+                .job_change(&job.tenant, job.id, change, now())
+                .await
+                .map(|_| ())
         }
     }
 }

@@ -129,7 +129,11 @@ impl<'de> Deserialize<'de> for ErrorCode {
     fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         // A code of a newer version reads as `internal` rather than making a job unreadable.
         let text = String::deserialize(d)?;
-        Ok(Self::ALL.iter().copied().find(|c| c.as_str() == text).unwrap_or(Self::Internal))
+        Ok(Self::ALL
+            .iter()
+            .copied()
+            .find(|c| c.as_str() == text)
+            .unwrap_or(Self::Internal))
     }
 }
 
@@ -228,7 +232,11 @@ impl Failure {
     /// Adds the limit.
     #[must_use]
     pub fn limit(mut self, name: impl Into<String>, value: u64, observed: Option<u64>) -> Self {
-        self.limit = Some(LimitHit { name: name.into(), value, observed });
+        self.limit = Some(LimitHit {
+            name: name.into(),
+            value,
+            observed,
+        });
         self
     }
 }
@@ -240,10 +248,18 @@ mod tests {
     #[test]
     fn codes_are_distinct_and_survive_json() {
         for (n, code) in ErrorCode::ALL.iter().enumerate() {
-            assert!(!ErrorCode::ALL[..n].iter().any(|c| c.as_str() == code.as_str()), "{code}");
+            assert!(
+                !ErrorCode::ALL[..n]
+                    .iter()
+                    .any(|c| c.as_str() == code.as_str()),
+                "{code}"
+            );
             let failure = Failure::new(*code, "m").hint("h").limit("l", 1, None);
             let json = serde_json::to_string(&failure).expect("serialises");
-            assert_eq!(serde_json::from_str::<Failure>(&json).expect("reads back"), failure);
+            assert_eq!(
+                serde_json::from_str::<Failure>(&json).expect("reads back"),
+                failure
+            );
         }
     }
 }

@@ -53,9 +53,17 @@ pub struct FunctionInfo {
 impl FunctionInfo {
     /// `name(arg TYPE, …) -> TYPE`.
     pub fn signature(&self) -> String {
-        let arguments: Vec<_> =
-            self.arguments.iter().map(|a| format!("{} {}", a.name, a.sql_type)).collect();
-        format!("{}({}) -> {}", self.name, arguments.join(", "), self.returns)
+        let arguments: Vec<_> = self
+            .arguments
+            .iter()
+            .map(|a| format!("{} {}", a.name, a.sql_type))
+            .collect();
+        format!(
+            "{}({}) -> {}",
+            self.name,
+            arguments.join(", "),
+            self.returns
+        )
     }
 }
 

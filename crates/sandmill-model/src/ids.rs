@@ -204,7 +204,12 @@ mod tests {
     fn ids_round_trip_and_refuse_strangers() {
         let id = JobId::generate();
         assert_eq!(id.to_string().parse::<JobId>(), Ok(id));
-        assert!(id.to_string().replace("job_", "tok_").parse::<JobId>().is_err());
+        assert!(
+            id.to_string()
+                .replace("job_", "tok_")
+                .parse::<JobId>()
+                .is_err()
+        );
         assert!("job_12".parse::<JobId>().is_err());
         let digest = Digest::new([0xa7; 32]);
         assert_eq!(digest.to_string().parse::<Digest>(), Ok(digest));

@@ -71,7 +71,11 @@ impl JobState {
 
     /// Checks a change of state against the table.
     pub fn to(self, to: Self) -> Result<Self, IllegalTransition> {
-        if self.next().contains(&to) { Ok(to) } else { Err(IllegalTransition { from: self, to }) }
+        if self.next().contains(&to) {
+            Ok(to)
+        } else {
+            Err(IllegalTransition { from: self, to })
+        }
     }
 
     /// Whether the job has ended.
@@ -260,12 +264,18 @@ mod tests {
         for state in JobState::ALL {
             assert_eq!(state.as_str().parse(), Ok(state));
             let mut reached = vec![state];
-            while let Some(more) =
-                reached.iter().flat_map(|s| s.next()).find(|s| !reached.contains(s)).copied()
+            while let Some(more) = reached
+                .iter()
+                .flat_map(|s| s.next())
+                .find(|s| !reached.contains(s))
+                .copied()
             {
                 reached.push(more);
             }
-            assert!(reached.iter().any(|s| s.is_terminal()), "{state} never ends");
+            assert!(
+                reached.iter().any(|s| s.is_terminal()),
+                "{state} never ends"
+            );
         }
         assert!(JobState::Succeeded.to(JobState::Running).is_err());
     }

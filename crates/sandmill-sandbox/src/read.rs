@@ -305,5 +305,6 @@ pub(crate) fn strict_nulls<'a>(arrays: impl Iterator<Item = &'a dyn Array>) -> O
 /// The range of an allocation that the guest gave, if it is aligned and inside of its memory.
 pub(crate) fn allocation(ptr: u32, size: usize, memory: usize) -> Option<Range<usize>> {
     let (start, end) = (ptr as usize, (ptr as usize).checked_add(size)?);
-    (ptr != 0 && ptr % sandmill_abi::BUFFER_ALIGN == 0 && end <= memory).then_some(start..end)
+    (ptr != 0 && ptr.is_multiple_of(sandmill_abi::BUFFER_ALIGN) && end <= memory)
+        .then_some(start..end)
 }

@@ -18,16 +18,25 @@ pub struct Blobs {
 }
 
 fn failed(path: &Path) -> impl Fn(std::io::Error) -> Error + '_ {
-    |error| Error::File { path: path.display().to_string(), error }
+    |error| Error::File {
+        path: path.display().to_string(),
+        error,
+    }
 }
 
 fn folder(path: &Path) -> Result<(), Error> {
-    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed(path))
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(failed(path))
 }
 
 /// Makes the entries of a folder durable.
 fn sync(path: &Path) -> Result<(), Error> {
-    File::open(path).and_then(|f| f.sync_all()).map_err(failed(path))
+    File::open(path)
+        .and_then(|f| f.sync_all())
+        .map_err(failed(path))
 }
 
 impl Blobs {
@@ -41,20 +50,39 @@ impl Blobs {
     }
 
     fn module(&self, tenant: &TenantId, digest: Digest) -> PathBuf {
-        self.root.join("modules").join(tenant.as_str()).join(format!("{digest}.wasm"))
+        self.root
+            .join("modules")
+            .join(tenant.as_str())
+            .join(format!("{digest}.wasm"))
     }
 
-    /// Keeps a module under its digest.
-    pub fn module_put(&self, tenant: &TenantId, digest: Digest, wasm: &[u8]) -> Result<(), Error> {
-        let path = self.module(tenant, digest);
+    /// Makes the folder of a tenant, and its entry durable.
+    fn tenant_folder(&self, path: &Path) -> Result<(), Error> {
         if path.exists() {
             return Ok(());
         }
+        folder(path)?;
+        path.parent().map_or(Ok(()), sync)
+    }
+
+    /// Keeps a module under its digest; a damaged file is replaced.
+    pub fn module_put(&self, tenant: &TenantId, digest: Digest, wasm: &[u8]) -> Result<(), Error> {
+        let path = self.module(tenant, digest);
+        if self.module_get(tenant, digest).is_ok() {
+            return Ok(());
+        }
         let parent = self.root.join("modules").join(tenant.as_str());
-        folder(&parent)?;
-        let staged = self.root.join("staging").join(format!("{}.wasm", JobId::generate()));
+        self.tenant_folder(&parent)?;
+        let staged = self
+            .root
+            .join("staging")
+            .join(format!("{}.wasm", JobId::generate()));
         let write = |path: &Path| {
-            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+            let mut file = OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(path)?;
             file.write_all(wasm)?;
             file.sync_all()
         };
@@ -70,7 +98,10 @@ impl Blobs {
         if Digest::new(Sha256::digest(&wasm).into()) == digest {
             return Ok(wasm);
         }
-        Err(Error::Damaged { what: "module", reason: format!("{digest} has other bytes") })
+        Err(Error::Damaged {
+            what: "module",
+            reason: format!("{digest} has other bytes"),
+        })
     }
 
     /// Makes the empty folder that an attempt writes its result into.
@@ -102,7 +133,7 @@ impl Blobs {
     pub fn seal(&self, tenant: &TenantId, job: JobId, staging: &Path) -> Result<(), Error> {
         let path = self.results(tenant, job);
         let parent = self.root.join("results").join(tenant.as_str());
-        folder(&parent)?;
+        self.tenant_folder(&parent)?;
         sync(staging)?;
         if path.exists() {
             // Left by an attempt that died between this rename and its row in the database.
@@ -114,7 +145,10 @@ impl Blobs {
 
     /// The folder of a job's sealed result.
     pub fn results(&self, tenant: &TenantId, job: JobId) -> PathBuf {
-        self.root.join("results").join(tenant.as_str()).join(job.to_string())
+        self.root
+            .join("results")
+            .join(tenant.as_str())
+            .join(job.to_string())
     }
 
     /// Removes a job's sealed result, if there is one.
@@ -142,9 +176,15 @@ mod tests {
         blobs.module_put(&tenant, digest, b"wasm").expect("again");
         assert_eq!(blobs.module_get(&tenant, digest).expect("there"), b"wasm");
         fs::write(blobs.module(&tenant, digest), b"other").expect("written");
-        assert!(matches!(blobs.module_get(&tenant, digest), Err(Error::Damaged { .. })));
+        assert!(matches!(
+            blobs.module_get(&tenant, digest),
+            Err(Error::Damaged { .. })
+        ));
         let other = TenantId::new("other").expect("legal");
-        assert!(matches!(blobs.module_get(&other, digest), Err(Error::File { .. })));
+        assert!(matches!(
+            blobs.module_get(&other, digest),
+            Err(Error::File { .. })
+        ));
     }
 
     #[test]
@@ -157,10 +197,20 @@ mod tests {
             fs::write(staging.join(Blobs::chunk_name(0)), b"x").expect("written");
             blobs.seal(&tenant, job, &staging).expect("sealed");
             assert!(!staging.exists());
-            assert!(blobs.results(&tenant, job).join("chunk-00000.arrows").exists());
+            assert!(
+                blobs
+                    .results(&tenant, job)
+                    .join("chunk-00000.arrows")
+                    .exists()
+            );
         }
         blobs.stage(job, 3).expect("made");
         blobs.discard_all().expect("removed");
-        assert_eq!(fs::read_dir(root.path().join("staging")).expect("there").count(), 0);
+        assert_eq!(
+            fs::read_dir(root.path().join("staging"))
+                .expect("there")
+                .count(),
+            0
+        );
     }
 }

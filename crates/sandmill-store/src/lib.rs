@@ -34,6 +34,9 @@ pub enum Error {
     /// The present state does not permit it.
     #[error("{0}")]
     Conflict(String),
+    /// Another worker has the job.
+    #[error("the job {0} is not this worker's any more")]
+    NotOwner(JobId),
     /// The queue is full.
     #[error("{0} jobs wait already")]
     QueueFull(u64),
@@ -77,7 +80,12 @@ pub trait Store: Send + Sync + 'static {
         cursor: Option<&str>,
     ) -> Result<Page<JobRecord>, Error>;
     /// Takes the oldest queued job of any tenant and makes it `planning`.
-    async fn job_claim(&self, owner: &str, now: i64, lease: i64) -> Result<Option<JobRecord>, Error>;
+    async fn job_claim(
+        &self,
+        owner: &str,
+        now: i64,
+        lease: i64,
+    ) -> Result<Option<JobRecord>, Error>;
     /// Keeps a claim alive and stores progress; gives the state, so that a worker learns of a wish
     /// to cancel. `NotFound` when the job is no longer the worker's.
     async fn job_heartbeat(
@@ -101,7 +109,12 @@ pub trait Store: Send + Sync + 'static {
     /// Jobs of a tenant that have not ended.
     async fn job_active(&self, tenant: &TenantId) -> Result<Vec<JobRecord>, Error>;
     /// Adds log lines behind those that are there.
-    async fn log_append(&self, tenant: &TenantId, id: JobId, lines: &[LogLine]) -> Result<(), Error>;
+    async fn log_append(
+        &self,
+        tenant: &TenantId,
+        id: JobId,
+        lines: &[LogLine],
+    ) -> Result<(), Error>;
     /// Log lines from line `from` on (the first is 0).
     async fn log_read(
         &self,
@@ -130,7 +143,11 @@ pub trait Store: Send + Sync + 'static {
     /// Deletes all versions of a function; their numbers are never given again.
     async fn function_delete(&self, tenant: &TenantId, name: &str, now: i64) -> Result<(), Error>;
     /// What a module says of itself.
-    async fn module_get(&self, tenant: &TenantId, digest: Digest) -> Result<ModuleDescription, Error>;
+    async fn module_get(
+        &self,
+        tenant: &TenantId,
+        digest: Digest,
+    ) -> Result<ModuleDescription, Error>;
 
     /// Adds a table; `Conflict` when the name is taken and `replace` is false.
     async fn table_put(

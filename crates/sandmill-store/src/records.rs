@@ -74,12 +74,22 @@ pub struct Change {
     pub progress: Option<Progress>,
     /// The worker that asks: the change happens only while the job is its own.
     pub owner: Option<String>,
+    /// The attempt that ends does not count: the server was shut down in order.
+    pub not_an_attempt: bool,
 }
 
 impl Change {
     /// A change to a state with nothing else.
     pub fn to(state: JobState) -> Self {
-        Self { state, reason: None, error: None, result: None, progress: None, owner: None }
+        Self {
+            state,
+            reason: None,
+            error: None,
+            result: None,
+            progress: None,
+            owner: None,
+            not_an_attempt: false,
+        }
     }
 }
 

@@ -45,7 +45,10 @@ impl Sqlite {
         migrate(&durable).await?;
         let normal = options.clone().synchronous(SqliteSynchronous::Normal);
         Ok(Self {
-            read: SqlitePoolOptions::new().max_connections(4).connect_with(options).await?,
+            read: SqlitePoolOptions::new()
+                .max_connections(4)
+                .connect_with(options)
+                .await?,
             relaxed: one().connect_with(normal).await?,
             durable,
         })
@@ -57,28 +60,41 @@ const MIGRATIONS: &[&str] = &[include_str!("../migrations/sqlite/0001_start.sql"
 
 async fn migrate(pool: &SqlitePool) -> Result<(), Error> {
     let mut tx = pool.begin_with("BEGIN IMMEDIATE").await?;
-    let seen: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut *tx).await?;
+    let seen: i64 = sqlx::query_scalar("PRAGMA user_version")
+        .fetch_one(&mut *tx)
+        .await?;
     let seen = usize::try_from(seen).unwrap_or(usize::MAX);
     if seen > MIGRATIONS.len() {
         let reason = "a newer version of Sandmill made it; start that version".to_owned();
-        return Err(Error::Damaged { what: "database", reason });
+        return Err(Error::Damaged {
+            what: "database",
+            reason,
+        });
     }
     for migration in &MIGRATIONS[seen..] {
         sqlx::raw_sql(*migration).execute(&mut *tx).await?;
     }
     let version = format!("PRAGMA user_version = {}", MIGRATIONS.len());
-    sqlx::raw_sql(sqlx::AssertSqlSafe(version)).execute(&mut *tx).await?;
+    sqlx::raw_sql(sqlx::AssertSqlSafe(version))
+        .execute(&mut *tx)
+        .await?;
     Ok(tx.commit().await?)
 }
 
 /// A document as stored.
 fn json<T: Serialize>(what: &'static str, value: &T) -> Result<String, Error> {
-    serde_json::to_string(value).map_err(|e| Error::Damaged { what, reason: e.to_string() })
+    serde_json::to_string(value).map_err(|e| Error::Damaged {
+        what,
+        reason: e.to_string(),
+    })
 }
 
 /// A stored document.
 fn parse<T: DeserializeOwned>(what: &'static str, text: &str) -> Result<T, Error> {
-    serde_json::from_str(text).map_err(|e| Error::Damaged { what, reason: e.to_string() })
+    serde_json::from_str(text).map_err(|e| Error::Damaged {
+        what,
+        reason: e.to_string(),
+    })
 }
 
 #[async_trait]
@@ -98,7 +114,12 @@ impl Store for Sqlite {
     ) -> Result<Page<JobRecord>, Error> {
         jobs::list(&self.read, tenant, filter, limit, cursor).await
     }
-    async fn job_claim(&self, owner: &str, now: i64, lease: i64) -> Result<Option<JobRecord>, Error> {
+    async fn job_claim(
+        &self,
+        owner: &str,
+        now: i64,
+        lease: i64,
+    ) -> Result<Option<JobRecord>, Error> {
         jobs::claim(&self.relaxed, owner, now, lease).await
     }
     async fn job_heartbeat(
@@ -118,16 +139,23 @@ impl Store for Sqlite {
         change: Change,
         now: i64,
     ) -> Result<JobRecord, Error> {
-        let pool = if change.state.is_terminal() { &self.durable } else { &self.relaxed };
+        // The wish to cancel was acknowledged, so it must survive like an end.
+        let lasting = change.state.is_terminal() || change.state == JobState::Canceling;
+        let pool = if lasting { &self.durable } else { &self.relaxed };
         jobs::change(pool, tenant, id, change, now).await
     }
     async fn job_orphans(&self, before: i64) -> Result<Vec<JobRecord>, Error> {
-        jobs::orphans(&self.read, before).await
+        jobs::orphans(&self.durable, before).await
     }
     async fn job_active(&self, tenant: &TenantId) -> Result<Vec<JobRecord>, Error> {
         jobs::active(&self.read, tenant).await
     }
-    async fn log_append(&self, tenant: &TenantId, id: JobId, lines: &[LogLine]) -> Result<(), Error> {
+    async fn log_append(
+        &self,
+        tenant: &TenantId,
+        id: JobId,
+        lines: &[LogLine],
+    ) -> Result<(), Error> {
         jobs::log_append(&self.relaxed, tenant, id, lines).await
     }
     async fn log_read(
@@ -160,7 +188,11 @@ impl Store for Sqlite {
     async fn function_delete(&self, tenant: &TenantId, name: &str, now: i64) -> Result<(), Error> {
         catalog::function_delete(&self.durable, tenant, name, now).await
     }
-    async fn module_get(&self, tenant: &TenantId, digest: Digest) -> Result<ModuleDescription, Error> {
+    async fn module_get(
+        &self,
+        tenant: &TenantId,
+        digest: Digest,
+    ) -> Result<ModuleDescription, Error> {
         catalog::module(&self.read, tenant, digest).await
     }
     async fn table_put(
@@ -189,7 +221,9 @@ impl Store for Sqlite {
     async fn ready(&self) -> Result<(), Error> {
         // Takes the write lock and gives it back: fails on a full disk or a read-only folder.
         let mut connection = self.relaxed.acquire().await?;
-        sqlx::query("BEGIN IMMEDIATE").execute(&mut *connection).await?;
+        sqlx::query("BEGIN IMMEDIATE")
+            .execute(&mut *connection)
+            .await?;
         sqlx::query("ROLLBACK").execute(&mut *connection).await?;
         Ok(())
     }

@@ -3,7 +3,10 @@
 use quote::ToTokens;
 use syn::parse::{Parse, ParseStream};
 use syn::punctuated::Punctuated;
-use syn::{Error, Expr, ExprLit, FnArg, GenericArgument, ItemFn, Lit, Meta, Pat, PathArguments, Result, ReturnType, Token, Type};
+use syn::{
+    Error, Expr, ExprLit, FnArg, GenericArgument, ItemFn, Lit, Meta, Pat, PathArguments, Result,
+    ReturnType, Token, Type,
+};
 
 /// The options of `#[udf(…)]`.
 #[derive(Default)]
@@ -22,7 +25,10 @@ impl Parse for Options {
             let name = meta.path().to_token_stream().to_string();
             let text = |meta: &Meta| match meta {
                 Meta::NameValue(pair) => match &pair.value {
-                    Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => Ok(text.value()),
+                    Expr::Lit(ExprLit {
+                        lit: Lit::Str(text),
+                        ..
+                    }) => Ok(text.value()),
                     other => Err(Error::new_spanned(other, "expected a text")),
                 },
                 other => Err(Error::new_spanned(other, "expected = and a text")),
@@ -35,12 +41,16 @@ impl Parse for Options {
                 "volatility" => {
                     let value = text(&meta)?;
                     if !["immutable", "stable", "volatile"].contains(&value.as_str()) {
-                        return Err(Error::new_spanned(meta, "volatility is immutable, stable or volatile"));
+                        return Err(Error::new_spanned(
+                            meta,
+                            "volatility is immutable, stable or volatile",
+                        ));
                     }
                     options.volatility = Some(value);
                 }
                 _ => {
-                    let message = "there are the options name, volatility, zone, example and columns";
+                    let message =
+                        "there are the options name, volatility, zone, example and columns";
                     return Err(Error::new_spanned(meta, message));
                 }
             }
@@ -86,13 +96,22 @@ impl Function {
             (matches!(signature.safety, syn::Safety::Unsafe(_)), "unsafe"),
         ] {
             if wrong {
-                return Err(Error::new_spanned(signature, format!("a function for SQL cannot be {what}")));
+                return Err(Error::new_spanned(
+                    signature,
+                    format!("a function for SQL cannot be {what}"),
+                ));
             }
         }
-        let name = options.name.clone().unwrap_or_else(|| signature.ident.to_string());
+        let name = options
+            .name
+            .clone()
+            .unwrap_or_else(|| signature.ident.to_string());
         let legal = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
         if !name.bytes().all(legal) || name.len() > 63 {
-            return Err(Error::new_spanned(&signature.ident, "the name in SQL has lower-case letters, digits and `_`; choose one with name = \"…\""));
+            return Err(Error::new_spanned(
+                &signature.ident,
+                "the name in SQL has lower-case letters, digits and `_`; choose one with name = \"…\"",
+            ));
         }
         let mut inputs = Vec::new();
         for input in &signature.inputs {
@@ -112,20 +131,31 @@ impl Function {
             strict: true,
             returns: String::new(),
             nullable: false,
-            volatility: options.volatility.clone().unwrap_or_else(|| "immutable".into()),
+            volatility: options
+                .volatility
+                .clone()
+                .unwrap_or_else(|| "immutable".into()),
             doc: doc(item),
             examples: options.examples.clone(),
         };
         if options.columns {
             let last = inputs.pop().and_then(|(_, ty)| element(&ty, true));
             function.output = last.ok_or_else(|| {
-                Error::new_spanned(signature, "with `columns` the last argument is the result: out: &mut [T]")
+                Error::new_spanned(
+                    signature,
+                    "with `columns` the last argument is the result: out: &mut [T]",
+                )
             })?;
             for (name, ty) in inputs {
-                let element = element(&ty, false)
-                    .ok_or_else(|| Error::new_spanned(&ty, "with `columns` an argument is a slice: &[T]"))?;
+                let element = element(&ty, false).ok_or_else(|| {
+                    Error::new_spanned(&ty, "with `columns` an argument is a slice: &[T]")
+                })?;
                 let format = format(&element, &options.zone)?;
-                function.arguments.push(Argument { name, format, ty: element });
+                function.arguments.push(Argument {
+                    name,
+                    format,
+                    ty: element,
+                });
             }
         } else {
             for (name, ty) in inputs {
@@ -133,10 +163,17 @@ impl Function {
                 // One argument that may be NULL makes the function see NULL everywhere.
                 function.strict &= inner.is_none();
                 let format = format(inner.as_ref().unwrap_or(&ty), &options.zone)?;
-                function.arguments.push(Argument { name, format, ty: without_lifetimes(ty) });
+                function.arguments.push(Argument {
+                    name,
+                    format,
+                    ty: without_lifetimes(ty),
+                });
             }
             let ReturnType::Type(_, ty) = &signature.output else {
-                return Err(Error::new_spanned(signature, "a function for SQL returns something"));
+                return Err(Error::new_spanned(
+                    signature,
+                    "a function for SQL returns something",
+                ));
             };
             function.output = without_lifetimes((**ty).clone());
         }
@@ -154,7 +191,13 @@ impl Function {
 
     /// Its line of the manifest.
     pub fn manifest(&self) -> String {
-        let argument = |a: &Argument| format!("{{\"name\":{},\"type\":{}}}", json(&a.name), json(&a.format));
+        let argument = |a: &Argument| {
+            format!(
+                "{{\"name\":{},\"type\":{}}}",
+                json(&a.name),
+                json(&a.format)
+            )
+        };
         let arguments: Vec<_> = self.arguments.iter().map(argument).collect();
         let examples: Vec<_> = self.examples.iter().map(|e| json(e)).collect();
         format!(
@@ -187,21 +230,32 @@ pub fn json(text: &str) -> String {
 }
 
 fn doc(item: &ItemFn) -> String {
-    let lines = item.attrs.iter().filter_map(|attribute| match &attribute.meta {
-        Meta::NameValue(pair) if pair.path.is_ident("doc") => match &pair.value {
-            Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => Some(text.value().trim().to_owned()),
+    let lines = item
+        .attrs
+        .iter()
+        .filter_map(|attribute| match &attribute.meta {
+            Meta::NameValue(pair) if pair.path.is_ident("doc") => match &pair.value {
+                Expr::Lit(ExprLit {
+                    lit: Lit::Str(text),
+                    ..
+                }) => Some(text.value().trim().to_owned()),
+                _ => None,
+            },
             _ => None,
-        },
-        _ => None,
-    });
-    lines.take_while(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
+        });
+    lines
+        .take_while(|line| !line.is_empty())
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// `T` of `Wrapper<T, …>`.
 fn argument_of(ty: &Type, wrapper: &str) -> Option<Type> {
     let Type::Path(path) = ty else { return None };
     let last = path.path.segments.last().filter(|s| s.ident == wrapper)?;
-    let PathArguments::AngleBracketed(arguments) = &last.arguments else { return None };
+    let PathArguments::AngleBracketed(arguments) = &last.arguments else {
+        return None;
+    };
     match arguments.args.first()? {
         GenericArgument::Type(inner) => Some(inner.clone()),
         _ => None,
@@ -211,10 +265,12 @@ fn argument_of(ty: &Type, wrapper: &str) -> Option<Type> {
 /// `T` of `&[T]` or `&mut [T]`.
 fn element(ty: &Type, mutable: bool) -> Option<Type> {
     match ty {
-        Type::Reference(reference) if reference.mutability.is_some() == mutable => match &*reference.elem {
-            Type::Slice(slice) => Some((*slice.elem).clone()),
-            _ => None,
-        },
+        Type::Reference(reference) if reference.mutability.is_some() == mutable => {
+            match &*reference.elem {
+                Type::Slice(slice) => Some((*slice.elem).clone()),
+                _ => None,
+            }
+        }
         _ => None,
     }
 }
@@ -228,8 +284,13 @@ fn without_lifetimes(mut ty: Type) -> Type {
 
 /// The Arrow format string of a Rust type.
 fn format(ty: &Type, zone: &str) -> Result<String> {
-    let text = without_lifetimes(ty.clone()).to_token_stream().to_string().replace(' ', "");
-    let bare = text.rsplit_once("sandmill::").map_or(text.as_str(), |(_, bare)| bare);
+    let text = without_lifetimes(ty.clone())
+        .to_token_stream()
+        .to_string()
+        .replace(' ', "");
+    let bare = text
+        .rsplit_once("sandmill::")
+        .map_or(text.as_str(), |(_, bare)| bare);
     let simple = match bare {
         "bool" => "b",
         "i8" => "c",
@@ -250,14 +311,24 @@ fn format(ty: &Type, zone: &str) -> Result<String> {
     if !simple.is_empty() {
         return Ok(simple.into());
     }
-    let units = [("Seconds", "tss:"), ("Millis", "tsm:"), ("Micros", "tsu:"), ("Nanos", "tsn:")];
-    if let Some(unit) = bare.strip_prefix("Timestamp<").and_then(|rest| rest.strip_suffix('>')) {
+    let units = [
+        ("Seconds", "tss:"),
+        ("Millis", "tsm:"),
+        ("Micros", "tsu:"),
+        ("Nanos", "tsn:"),
+    ];
+    if let Some(unit) = bare
+        .strip_prefix("Timestamp<")
+        .and_then(|rest| rest.strip_suffix('>'))
+    {
         let unit = unit.rsplit("::").next().unwrap_or(unit);
         if let Some((_, format)) = units.iter().find(|(name, _)| *name == unit) {
             return Ok(format!("{format}{zone}"));
         }
     }
-    if let Some(digits) = bare.strip_prefix("Decimal<").and_then(|rest| rest.strip_suffix('>'))
+    if let Some(digits) = bare
+        .strip_prefix("Decimal<")
+        .and_then(|rest| rest.strip_suffix('>'))
         && let Some((precision, scale)) = digits.split_once(',')
         && precision.parse::<u8>().is_ok_and(|p| (1..=38).contains(&p))
         && scale.parse::<u8>().is_ok()

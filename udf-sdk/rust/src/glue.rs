@@ -72,8 +72,15 @@ mod wasm {
 
     impl Validity {
         fn of(array: &ArrowArray) -> Self {
-            let bits = if array.null_count == 0 { 0 } else { buffer(array, 0) };
-            Self { bits, step: step(array) }
+            let bits = if array.null_count == 0 {
+                0
+            } else {
+                buffer(array, 0)
+            };
+            Self {
+                bits,
+                step: step(array),
+            }
         }
 
         #[inline(always)]
@@ -142,7 +149,10 @@ mod wasm {
         type Column = Validity;
         #[inline(always)]
         fn column(array: &ArrowArray) -> Validity {
-            Validity { bits: buffer(array, 1), step: step(array) }
+            Validity {
+                bits: buffer(array, 1),
+                step: step(array),
+            }
         }
         #[inline(always)]
         fn get(column: &Validity, row: usize) -> bool {
@@ -161,7 +171,11 @@ mod wasm {
     impl Bytes {
         fn of(array: &ArrowArray) -> Self {
             let offsets = buffer(array, 1) as *const i32;
-            Self { offsets, bytes: buffer(array, 2) as *const u8, step: step(array) }
+            Self {
+                offsets,
+                bytes: buffer(array, 2) as *const u8,
+                step: step(array),
+            }
         }
 
         #[inline(always)]
@@ -379,7 +393,11 @@ mod wasm {
             let mut byte = 0u8;
             for row in 0..rows {
                 // NULL rows hold no values: computing them could fail for nothing.
-                let value = if skip && !arrays.valid(row) { None } else { compute(row).value(row) };
+                let value = if skip && !arrays.valid(row) {
+                    None
+                } else {
+                    compute(row).value(row)
+                };
                 match value {
                     Some(value) => {
                         value.put(row);
@@ -419,8 +437,16 @@ mod wasm {
 
     fn finish(out: *mut ArrowArray, rows: usize, nulls: usize, buffers: usize) {
         let output = output();
-        let validity = if nulls > 0 { output.validity.start() as u32 } else { 0 };
-        output.pointers = [validity, output.values.start() as u32, output.bytes.start() as u32];
+        let validity = if nulls > 0 {
+            output.validity.start() as u32
+        } else {
+            0
+        };
+        output.pointers = [
+            validity,
+            output.values.start() as u32,
+            output.bytes.start() as u32,
+        ];
         // SAFETY: see `rows`.
         let out = unsafe { &mut *out };
         out.length = rows as i64;

@@ -11,20 +11,26 @@
 //! The attribute leaves the function as it is, so that it can be tested natively, and adds what the
 //! ABI asks for when the crate is built for `wasm32-unknown-unknown`. See the README for types,
 //! NULL, errors and columns.
-#![allow(unsafe_code, reason = "the glue reads and writes Arrow arrays in linear memory")]
+#![allow(
+    unsafe_code,
+    reason = "the glue reads and writes Arrow arrays in linear memory"
+)]
 
 // The macros write paths that begin with the crate's name.
 extern crate self as sandmill;
 
-#[allow(dead_code, reason = "generated: not every part is used on every target")]
+#[allow(
+    dead_code,
+    reason = "generated: not every part is used on every target"
+)]
 mod abi;
+#[doc(hidden)]
+pub mod glue;
 mod host;
 #[cfg(target_arch = "wasm32")]
 mod math;
 #[cfg(target_arch = "wasm32")]
 mod memory;
-#[doc(hidden)]
-pub mod glue;
 mod types;
 
 pub use host::{Level, cancelled, log, metric, now, random};

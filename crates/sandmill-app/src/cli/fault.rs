@@ -11,17 +11,26 @@ pub(crate) struct Fault {
 impl Fault {
     /// The command failed.
     pub(crate) fn failed(message: impl Into<String>) -> Self {
-        Self { code: 1, message: format!("error: {}", message.into()) }
+        Self {
+            code: 1,
+            message: format!("error: {}", message.into()),
+        }
     }
 
     /// The command was used wrongly.
     pub(crate) fn usage(message: impl Into<String>) -> Self {
-        Self { code: 2, message: format!("error: {}", message.into()) }
+        Self {
+            code: 2,
+            message: format!("error: {}", message.into()),
+        }
     }
 
     /// The user pressed Ctrl-C.
     pub(crate) fn interrupted(message: impl Into<String>) -> Self {
-        Self { code: 130, message: message.into() }
+        Self {
+            code: 130,
+            message: message.into(),
+        }
     }
 
     /// A problem, shown with its place in the statement.
@@ -29,7 +38,10 @@ impl Fault {
         let code = match (problem.code.as_str(), problem.category.as_str()) {
             ("not_found", _) => 3,
             ("service.unavailable", _) => 4,
-            ("function.memory_exceeded" | "function.timeout" | "job.timeout" | "resource.memory", _)
+            (
+                "function.memory_exceeded" | "function.timeout" | "job.timeout" | "resource.memory",
+                _,
+            )
             | (_, "quota") => 5,
             _ => 1,
         };
@@ -43,8 +55,14 @@ impl Fault {
             message += &format!("\n{gap} |\n{number} | {line}\n{gap} | {dent}^");
         }
         if let Some(function) = &problem.function {
-            let row = function.row.map(|row| format!(", row {row}")).unwrap_or_default();
-            message += &format!("\n  in function {} version {}{row}", function.name, function.version);
+            let row = function
+                .row
+                .map(|row| format!(", row {row}"))
+                .unwrap_or_default();
+            message += &format!(
+                "\n  in function {} version {}{row}",
+                function.name, function.version
+            );
             for frame in function.frames.iter().take(5) {
                 message += &format!("\n    at {frame}");
             }
@@ -67,10 +85,15 @@ impl From<ClientError> for Fault {
         match error {
             ClientError::Problem(problem) => Self::problem(&problem, None),
             ClientError::Unreachable { .. } => {
-                let message = format!("error: {error}\n  hint: start one with `sandmill serve`, or run the job here with --local.");
+                let message = format!(
+                    "error: {error}\n  hint: start one with `sandmill serve`, or run the job here with --local."
+                );
                 Self { code: 4, message }
             }
-            ClientError::Answer(_) => Self { code: 4, message: format!("error: {error}") },
+            ClientError::Answer(_) => Self {
+                code: 4,
+                message: format!("error: {error}"),
+            },
         }
     }
 }

@@ -49,10 +49,20 @@ pub(crate) struct One {
 
 fn table(functions: &[FunctionBody]) -> String {
     let row = |f: &FunctionBody| {
-        vec![f.name.clone(), f.version.to_string(), f.signature.clone(), f.volatility.clone(), f.package.clone()]
+        vec![
+            f.name.clone(),
+            f.version.to_string(),
+            f.signature.clone(),
+            f.volatility.clone(),
+            f.package.clone(),
+        ]
     };
     let headers = ["name", "version", "signature", "volatility", "package"];
-    output::grid(&headers, &[false, true], functions.iter().map(row).collect())
+    output::grid(
+        &headers,
+        &[false, true],
+        functions.iter().map(row).collect(),
+    )
 }
 
 impl Function {
@@ -75,21 +85,39 @@ impl Function {
                 }
             }
             Self::Show(one) => {
-                let versions = one.target.open().await?.client.function_versions(&one.name).await?;
+                let versions = one
+                    .target
+                    .open()
+                    .await?
+                    .client
+                    .function_versions(&one.name)
+                    .await?;
                 if one.output == Output::Json {
                     return output::json(&versions);
                 }
                 let newest = &versions.items[0];
-                println!("{}\n  {}", newest.signature, newest.doc.replace('\n', "\n  "));
+                println!(
+                    "{}\n  {}",
+                    newest.signature,
+                    newest.doc.replace('\n', "\n  ")
+                );
                 for example in &newest.examples {
                     println!("  example: {example}");
                 }
                 for version in &versions.items {
-                    println!("  version {} of {}: module {}", version.version, version.created_at, version.digest);
+                    println!(
+                        "  version {} of {}: module {}",
+                        version.version, version.created_at, version.digest
+                    );
                 }
             }
             Self::Delete(one) => {
-                one.target.open().await?.client.function_delete(&one.name).await?;
+                one.target
+                    .open()
+                    .await?
+                    .client
+                    .function_delete(&one.name)
+                    .await?;
                 println!("{} is deleted", one.name);
             }
         }

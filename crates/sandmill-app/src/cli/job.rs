@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
-use sandmill_api_types::{Client, ClientError, Job as JobBody, JobState, Limits, NewJob, OnResultLimit, Param};
+use sandmill_api_types::{
+    Client, ClientError, Job as JobBody, JobState, Limits, NewJob, OnResultLimit, Param,
+};
 
 use super::fault::Fault;
 use super::output::{self, Output};
@@ -93,7 +95,9 @@ pub(crate) struct One {
 }
 
 fn pair(text: &str) -> Result<(String, String), Fault> {
-    let pair = text.split_once('=').ok_or_else(|| Fault::usage(format!("`{text}` is not name=value")))?;
+    let pair = text
+        .split_once('=')
+        .ok_or_else(|| Fault::usage(format!("`{text}` is not name=value")))?;
     Ok((pair.0.to_owned(), pair.1.to_owned()))
 }
 
@@ -104,7 +108,10 @@ impl Job {
             Self::List(list) => list.run().await,
             Self::Show(one) => {
                 let client = one.target.open().await?.client;
-                show(&client.job_view(&one.id, Duration::ZERO, None).await?, one.output)
+                show(
+                    &client.job_view(&one.id, Duration::ZERO, None).await?,
+                    one.output,
+                )
             }
             Self::Cancel(one) => {
                 let job = one.target.open().await?.client.job_cancel(&one.id).await?;
@@ -122,7 +129,9 @@ impl Job {
                 print!("{}", plan.plan);
                 Ok(())
             }
-            Self::Results(one) => print(&one.target.open().await?.client, &one.id, one.output).await,
+            Self::Results(one) => {
+                print(&one.target.open().await?.client, &one.id, one.output).await
+            }
         }
     }
 }
@@ -139,7 +148,10 @@ impl One {
             for line in &page.lines {
                 match self.output {
                     Output::Json => output::json(line)?,
-                    _ => println!("{} {:5} {}: {}", line.at, line.level, line.function, line.message),
+                    _ => println!(
+                        "{} {:5} {}: {}",
+                        line.at, line.level, line.function, line.message
+                    ),
                 }
             }
             from = page.next;
@@ -150,18 +162,44 @@ impl One {
 impl List {
     async fn run(&self) -> Result<(), Fault> {
         let client = self.target.open().await?.client;
-        let list = client.job_list(self.state.as_deref(), self.limit, None).await?;
+        let list = client
+            .job_list(self.state.as_deref(), self.limit, None)
+            .await?;
         if self.output == Output::Json {
             return output::json(&list);
         }
         let row = |job: &JobBody| {
-            let sql: String = job.sql.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(60).collect();
+            let sql: String = job
+                .sql
+                .split_whitespace()
+                .collect::<Vec<_>>()
+                .join(" ")
+                .chars()
+                .take(60)
+                .collect();
             let rows = job.rows.map(|r| r.to_string()).unwrap_or_default();
-            let created = job.created_at.get(..19).unwrap_or(&job.created_at).replace('T', " ");
-            vec![job.id.clone(), job.state.as_str().to_owned(), created, rows, sql]
+            let created = job
+                .created_at
+                .get(..19)
+                .unwrap_or(&job.created_at)
+                .replace('T', " ");
+            vec![
+                job.id.clone(),
+                job.state.as_str().to_owned(),
+                created,
+                rows,
+                sql,
+            ]
         };
         let rows = list.items.iter().map(row).collect();
-        println!("{}", output::grid(&["id", "state", "created", "rows", "sql"], &[false, false, false, true], rows));
+        println!(
+            "{}",
+            output::grid(
+                &["id", "state", "created", "rows", "sql"],
+                &[false, false, false, true],
+                rows
+            )
+        );
         Ok(())
     }
 }
@@ -203,16 +241,32 @@ impl Submit {
             // Objects and lists are no parameters, so they are texts.
             let parsed = serde_json::from_str(&value).ok();
             let scalar = parsed.filter(|v: &serde_json::Value| !v.is_object() && !v.is_array());
-            Ok(Param { name, sql_type: None, value: scalar.unwrap_or_else(|| value.into()) })
+            Ok(Param {
+                name,
+                sql_type: None,
+                value: scalar.unwrap_or_else(|| value.into()),
+            })
         };
         Ok(NewJob {
             sql,
-            params: self.params.iter().map(param).collect::<Result<_, Fault>>()?,
+            params: self
+                .params
+                .iter()
+                .map(param)
+                .collect::<Result<_, Fault>>()?,
             functions: BTreeMap::new(),
             timeout: self.timeout.clone(),
             limits: Limits::default(),
-            on_result_limit: if self.truncate { OnResultLimit::Truncate } else { OnResultLimit::Fail },
-            labels: self.labels.iter().map(|l| pair(l)).collect::<Result<_, Fault>>()?,
+            on_result_limit: if self.truncate {
+                OnResultLimit::Truncate
+            } else {
+                OnResultLimit::Fail
+            },
+            labels: self
+                .labels
+                .iter()
+                .map(|l| pair(l))
+                .collect::<Result<_, Fault>>()?,
         })
     }
 
@@ -222,11 +276,17 @@ impl Submit {
             other => other.into(),
         };
         if self.detach {
-            let job = client.job_submit(job, Duration::ZERO).await.map_err(placed)?;
+            let job = client
+                .job_submit(job, Duration::ZERO)
+                .await
+                .map_err(placed)?;
             println!("{}", job.id);
             return Ok(());
         }
-        let submitted = client.job_submit(job, Duration::from_millis(300)).await.map_err(placed)?;
+        let submitted = client
+            .job_submit(job, Duration::from_millis(300))
+            .await
+            .map_err(placed)?;
         let ended = tokio::select! {
             ended = follow(client, submitted.clone()) => ended?,
             signal = tokio::signal::ctrl_c() => {
@@ -241,7 +301,11 @@ impl Submit {
                 eprintln!("{} {}", ended.id, ended.state.as_str());
                 Err(Fault::problem(problem, Some(&job.sql)))
             }
-            (state, None) => Err(Fault::failed(format!("{} was {}", ended.id, state.as_str()))),
+            (state, None) => Err(Fault::failed(format!(
+                "{} was {}",
+                ended.id,
+                state.as_str()
+            ))),
         }
     }
 }
@@ -251,18 +315,28 @@ async fn follow(client: &Client, mut job: JobBody) -> Result<JobBody, Fault> {
     if job.state.is_terminal() {
         return Ok(job);
     }
-    let bar = if std::io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
-    let style = |template: &str| ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    let bar = if std::io::stderr().is_terminal() {
+        ProgressBar::new(0)
+    } else {
+        ProgressBar::hidden()
+    };
+    let style = |template: &str| {
+        ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+    };
     bar.set_style(style("{spinner} {msg} {elapsed}"));
     bar.enable_steady_tick(Duration::from_millis(120));
     while !job.state.is_terminal() {
         if let Some(total) = job.progress.rows_total.filter(|t| *t > 0) {
-            bar.set_style(style("{msg} [{bar:30}] {human_pos}/{human_len} rows {elapsed}"));
+            bar.set_style(style(
+                "{msg} [{bar:30}] {human_pos}/{human_len} rows {elapsed}",
+            ));
             bar.set_length(total);
             bar.set_position(job.progress.rows_read.min(total));
         }
         bar.set_message(job.state.as_str());
-        job = client.job_view(&job.id, Duration::from_millis(300), Some(job.revision)).await?;
+        job = client
+            .job_view(&job.id, Duration::from_millis(300), Some(job.revision))
+            .await?;
     }
     bar.finish_and_clear();
     Ok(job)
@@ -282,11 +356,26 @@ fn show(job: &JobBody, output: Output) -> Result<(), Fault> {
     line("created", Some(job.created_at.clone()));
     line("started", job.started_at.clone());
     line("finished", job.finished_at.clone());
-    line("attempt", Some(format!("{} of {}", job.attempt, job.max_attempts)));
+    line(
+        "attempt",
+        Some(format!("{} of {}", job.attempt, job.max_attempts)),
+    );
     line("read", Some(format!("{} rows", job.progress.rows_read)));
-    line("result", job.rows.map(|rows| format!("{rows} rows, {} bytes", job.bytes.unwrap_or(0))));
+    line(
+        "result",
+        job.rows
+            .map(|rows| format!("{rows} rows, {} bytes", job.bytes.unwrap_or(0))),
+    );
     for pin in &job.functions {
-        line("function", Some(format!("{} version {} ({})", pin.name, pin.version, &pin.digest[..12.min(pin.digest.len())])));
+        line(
+            "function",
+            Some(format!(
+                "{} version {} ({})",
+                pin.name,
+                pin.version,
+                &pin.digest[..12.min(pin.digest.len())]
+            )),
+        );
     }
     line("retry of", job.retry_of.clone());
     println!("  {}", job.sql.trim().replace('\n', "\n  "));

@@ -60,7 +60,10 @@ pub fn main() -> ExitCode {
         if message.starts_with("failed printing to stdout") {
             std::process::exit(141);
         }
-        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let place = panic
+            .location()
+            .map(ToString::to_string)
+            .unwrap_or_default();
         eprintln!("sandmill: internal error at {place}: {message}");
         if std::env::var_os("RUST_BACKTRACE").is_some() {
             eprintln!("{}", std::backtrace::Backtrace::force_capture());

@@ -45,7 +45,10 @@ fn cell(value: &Value) -> String {
         Value::Number(number) => number_text(number),
         other => other.to_string(),
     };
-    let text: String = text.chars().map(|c| if c.is_control() { '·' } else { c }).collect();
+    let text: String = text
+        .chars()
+        .map(|c| if c.is_control() { '·' } else { c })
+        .collect();
     match text.char_indices().nth(CELL) {
         Some((cut, _)) => format!("{}…", &text[..cut]),
         None => text,
@@ -58,7 +61,8 @@ fn number_text(number: &serde_json::Number) -> String {
         Some(value) if number.is_f64() && value.abs() >= 1e-3 && value.abs() < 1e15 => {
             let text = format!("{value:.6}");
             let text = text.trim_end_matches('0');
-            text.strip_suffix('.').map_or(text.to_owned(), |whole| format!("{whole}.0"))
+            text.strip_suffix('.')
+                .map_or(text.to_owned(), |whole| format!("{whole}.0"))
         }
         _ => number.to_string(),
     }
@@ -66,15 +70,22 @@ fn number_text(number: &serde_json::Number) -> String {
 
 fn is_number(column: &Column) -> bool {
     let names = ["INT", "DOUBLE", "REAL", "DECIMAL", "Decimal", "Float"];
-    names.iter().any(|name| column.sql_type.contains(name)) && !column.sql_type.starts_with("INTERVAL")
+    names.iter().any(|name| column.sql_type.contains(name))
+        && !column.sql_type.starts_with("INTERVAL")
 }
 
 /// An aligned table.
 pub(crate) fn grid(headers: &[&str], right: &[bool], rows: Vec<Vec<String>>) -> String {
     let mut table = Table::new();
-    table.load_preset(presets::UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Disabled);
+    table
+        .load_preset(presets::UTF8_FULL_CONDENSED)
+        .set_content_arrangement(ContentArrangement::Disabled);
     let align = |n: usize, text: &str| {
-        let side = if right.get(n) == Some(&true) { CellAlignment::Right } else { CellAlignment::Left };
+        let side = if right.get(n) == Some(&true) {
+            CellAlignment::Right
+        } else {
+            CellAlignment::Left
+        };
         Cell::new(text).set_alignment(side)
     };
     table.set_header(headers.iter().enumerate().map(|(n, text)| align(n, text)));
@@ -88,7 +99,11 @@ pub(crate) fn grid(headers: &[&str], right: &[bool], rows: Vec<Vec<String>>) -> 
 pub(crate) fn rows(page: &Rows) -> String {
     let headers: Vec<_> = page.columns.iter().map(|c| c.name.as_str()).collect();
     let right: Vec<_> = page.columns.iter().map(is_number).collect();
-    let cells = page.rows.iter().map(|row| row.iter().map(cell).collect()).collect();
+    let cells = page
+        .rows
+        .iter()
+        .map(|row| row.iter().map(cell).collect())
+        .collect();
     let shown = page.rows.len() as u64;
     let mut text = grid(&headers, &right, cells);
     let plural = if page.total == 1 { "" } else { "s" };
@@ -103,7 +118,9 @@ pub(crate) fn rows(page: &Rows) -> String {
 }
 
 /// Copies a download to standard output.
-pub(crate) async fn copy(stream: impl Stream<Item = Result<Vec<u8>, ClientError>>) -> Result<(), Fault> {
+pub(crate) async fn copy(
+    stream: impl Stream<Item = Result<Vec<u8>, ClientError>>,
+) -> Result<(), Fault> {
     let mut stream = std::pin::pin!(stream);
     let mut out = std::io::stdout().lock();
     let mut last = b'\n';

@@ -54,7 +54,8 @@ enum LogFormat {
 
 impl Serve {
     pub(crate) async fn run(self) -> Result<(), Fault> {
-        let filter = EnvFilter::try_from_env("SANDMILL_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+        let filter =
+            EnvFilter::try_from_env("SANDMILL_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
         let log = tracing_subscriber::fmt()
             .with_env_filter(filter)
             .with_writer(std::io::stderr)
@@ -79,7 +80,11 @@ impl Serve {
         let server = Server::start(settings).await?;
         let token = data.join("token");
         let token = match server.is_new() {
-            true => format!("First token (also in {}): {}", token.display(), server.token()),
+            true => format!(
+                "First token (also in {}): {}",
+                token.display(),
+                server.token()
+            ),
             false => format!("Token: in {}", token.display()),
         };
         // A closed standard output is no reason to stop serving.

@@ -13,7 +13,13 @@ pub(crate) struct Target {
     #[arg(long, env = "SANDMILL_URL", global = true, value_name = "URL")]
     server: Option<String>,
     /// API token; by default that of the data folder.
-    #[arg(long, env = "SANDMILL_TOKEN", global = true, hide_env_values = true, value_name = "TOKEN")]
+    #[arg(
+        long,
+        env = "SANDMILL_TOKEN",
+        global = true,
+        hide_env_values = true,
+        value_name = "TOKEN"
+    )]
     token: Option<String>,
     /// Data folder of the server on this machine.
     #[arg(long, env = "SANDMILL_DATA", global = true, value_name = "DIR")]
@@ -26,15 +32,20 @@ pub(crate) struct Target {
 /// Where data lies when nobody says.
 pub(crate) fn default_data() -> PathBuf {
     let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/share"));
-    let base = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).or_else(home);
+    let base = std::env::var_os("XDG_DATA_HOME")
+        .map(PathBuf::from)
+        .or_else(home);
     base.unwrap_or_else(|| PathBuf::from(".")).join("sandmill")
 }
 
 /// Where compiled code of local runs lies.
 fn default_cache() -> PathBuf {
     let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
-    let base = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(home);
-    base.unwrap_or_else(std::env::temp_dir).join("sandmill/compiled")
+    let base = std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .or_else(home);
+    base.unwrap_or_else(std::env::temp_dir)
+        .join("sandmill/compiled")
 }
 
 /// A client, and the server behind it when that lives in this process.
@@ -47,7 +58,12 @@ pub(crate) struct Session {
 impl Target {
     /// A server in this process with nothing in it.
     pub(crate) fn here() -> Self {
-        Self { server: None, token: None, data: None, local: true }
+        Self {
+            server: None,
+            token: None,
+            data: None,
+            local: true,
+        }
     }
 
     /// Connects, or starts a server in this process.
@@ -56,7 +72,11 @@ impl Target {
             return self.start().await;
         }
         let data = self.data.clone().unwrap_or_else(default_data);
-        let read = |name: &str| std::fs::read_to_string(data.join(name)).ok().map(|t| t.trim().to_owned());
+        let read = |name: &str| {
+            std::fs::read_to_string(data.join(name))
+                .ok()
+                .map(|t| t.trim().to_owned())
+        };
         let url = self.server.clone().or_else(|| read("address"));
         let Some(url) = url else {
             return Err(Fault::usage(format!(
@@ -65,9 +85,15 @@ impl Target {
             )));
         };
         let Some(token) = self.token.clone().or_else(|| read("token")) else {
-            return Err(Fault::usage("no token is known\n  hint: give --token or set SANDMILL_TOKEN."));
+            return Err(Fault::usage(
+                "no token is known\n  hint: give --token or set SANDMILL_TOKEN.",
+            ));
         };
-        Ok(Session { client: Client::new(&url, &token), server: None, _folder: None })
+        Ok(Session {
+            client: Client::new(&url, &token),
+            server: None,
+            _folder: None,
+        })
     }
 
     async fn start(&self) -> Result<Session, Fault> {
@@ -83,7 +109,11 @@ impl Target {
         settings.cache = Some(default_cache());
         let server = Server::start(settings).await?;
         let client = Client::new(&server.url(), server.token());
-        Ok(Session { client, server: Some(server), _folder: folder })
+        Ok(Session {
+            client,
+            server: Some(server),
+            _folder: folder,
+        })
     }
 }
 
@@ -93,7 +123,9 @@ impl Session {
         let (name, path) = text
             .split_once('=')
             .ok_or_else(|| Fault::usage(format!("`{text}` is not name=path")))?;
-        self.client.table_create(&self.table(name, path, None, true)?).await?;
+        self.client
+            .table_create(&self.table(name, path, None, true)?)
+            .await?;
         Ok(())
     }
 
@@ -105,13 +137,23 @@ impl Session {
         format: Option<sandmill_api_types::TableFormat>,
         replace: bool,
     ) -> Result<NewTable, Fault> {
-        let absolute = std::fs::canonicalize(path).ok().and_then(|p| p.to_str().map(str::to_owned));
+        let absolute = std::fs::canonicalize(path)
+            .ok()
+            .and_then(|p| p.to_str().map(str::to_owned));
         let path = absolute.unwrap_or_else(|| path.to_owned());
-        Ok(NewTable { name: name.into(), path, format, replace })
+        Ok(NewTable {
+            name: name.into(),
+            path,
+            format,
+            replace,
+        })
     }
 
     /// Publishes a module.
-    pub(crate) async fn add_function(&self, path: &Path) -> Result<sandmill_api_types::FunctionUpload, Fault> {
+    pub(crate) async fn add_function(
+        &self,
+        path: &Path,
+    ) -> Result<sandmill_api_types::FunctionUpload, Fault> {
         let wasm = std::fs::read(path)
             .map_err(|e| Fault::failed(format!("{} cannot be read: {e}", path.display())))?;
         Ok(self.client.function_upload(wasm).await?)

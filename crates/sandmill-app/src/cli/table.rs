@@ -70,29 +70,63 @@ impl Table {
                 });
                 let table = session.table(&add.name, &add.path, format, add.replace)?;
                 let table = session.client.table_create(&table).await?;
-                println!("{} has {} columns, {} bytes", table.name, table.columns.len(), table.bytes);
+                println!(
+                    "{} has {} columns, {} bytes",
+                    table.name,
+                    table.columns.len(),
+                    table.bytes
+                );
             }
             Self::List(list) => {
                 let tables = list.target.open().await?.client.table_list().await?;
                 if list.output == Output::Json {
                     return output::json(&tables);
                 }
-                let row = |t: &TableBody| vec![t.name.clone(), t.columns.len().to_string(), t.bytes.to_string(), t.path.clone()];
+                let row = |t: &TableBody| {
+                    vec![
+                        t.name.clone(),
+                        t.columns.len().to_string(),
+                        t.bytes.to_string(),
+                        t.path.clone(),
+                    ]
+                };
                 let rows = tables.items.iter().map(row).collect();
-                println!("{}", output::grid(&["name", "columns", "bytes", "path"], &[false, true, true], rows));
+                println!(
+                    "{}",
+                    output::grid(
+                        &["name", "columns", "bytes", "path"],
+                        &[false, true, true],
+                        rows
+                    )
+                );
             }
             Self::Show(one) => {
-                let table = one.target.open().await?.client.table_view(&one.name).await?;
+                let table = one
+                    .target
+                    .open()
+                    .await?
+                    .client
+                    .table_view(&one.name)
+                    .await?;
                 if one.output == Output::Json {
                     return output::json(&table);
                 }
                 println!("{}  {}", table.name, table.path);
                 let null = |nullable| if nullable { "yes" } else { "no" }.to_owned();
-                let rows = table.columns.into_iter().map(|c| vec![c.name, c.sql_type, null(c.nullable)]).collect();
+                let rows = table
+                    .columns
+                    .into_iter()
+                    .map(|c| vec![c.name, c.sql_type, null(c.nullable)])
+                    .collect();
                 println!("{}", output::grid(&["column", "type", "null"], &[], rows));
             }
             Self::Delete(one) => {
-                one.target.open().await?.client.table_delete(&one.name).await?;
+                one.target
+                    .open()
+                    .await?
+                    .client
+                    .table_delete(&one.name)
+                    .await?;
                 println!("{} is forgotten", one.name);
             }
         }

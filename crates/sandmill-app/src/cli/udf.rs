@@ -98,7 +98,9 @@ impl Udf {
                 let found = read(&out)?;
                 let functions = &found.description.functions;
                 println!("{}: {} bytes", out.display(), found.description.size);
-                functions.iter().for_each(|f| println!("  {}", f.signature()));
+                functions
+                    .iter()
+                    .for_each(|f| println!("  {}", f.signature()));
                 Ok(())
             }
             Self::Inspect(args) => show(&read(&args.module)?, args.output),
@@ -108,7 +110,8 @@ impl Udf {
 }
 
 fn read(path: &Path) -> Result<Inspection, Fault> {
-    let wasm = std::fs::read(path).map_err(|e| Fault::failed(format!("{} cannot be read: {e}", path.display())))?;
+    let wasm = std::fs::read(path)
+        .map_err(|e| Fault::failed(format!("{} cannot be read: {e}", path.display())))?;
     inspect(&wasm).map_err(|e| Fault::problem(&e.into_failure(None).into(), None))
 }
 
@@ -123,16 +126,27 @@ fn show(found: &Inspection, output: Output) -> Result<(), Fault> {
     println!("abi       {}", module.abi);
     println!("language  {}", module.language);
     println!("sdk       {}", module.sdk);
-    let imports = if module.imports.is_empty() { "none".into() } else { module.imports.join(", ") };
+    let imports = if module.imports.is_empty() {
+        "none".into()
+    } else {
+        module.imports.join(", ")
+    };
     println!("imports   {imports}");
     for function in &module.functions {
         println!("\n{}", function.signature());
-        let strict = if function.strict { "NULL in gives NULL out" } else { "called on NULL" };
+        let strict = if function.strict {
+            "NULL in gives NULL out"
+        } else {
+            "called on NULL"
+        };
         println!("  {:?}, {strict}", function.volatility);
         if !function.doc.is_empty() {
             println!("  {}", function.doc.replace('\n', "\n  "));
         }
-        function.examples.iter().for_each(|example| println!("  example: {example}"));
+        function
+            .examples
+            .iter()
+            .for_each(|example| println!("  example: {example}"));
     }
     Ok(())
 }
@@ -141,10 +155,17 @@ impl Test {
     async fn run(self) -> Result<(), Fault> {
         let found = read(&self.module)?;
         let functions = &found.description.functions;
-        let function = functions.iter().find(|f| f.name == self.function).ok_or_else(|| {
-            let names: Vec<_> = functions.iter().map(|f| f.name.as_str()).collect();
-            Fault::usage(format!("the module has no function {}; it has {}", self.function, names.join(", ")))
-        })?;
+        let function = functions
+            .iter()
+            .find(|f| f.name == self.function)
+            .ok_or_else(|| {
+                let names: Vec<_> = functions.iter().map(|f| f.name.as_str()).collect();
+                Fault::usage(format!(
+                    "the module has no function {}; it has {}",
+                    self.function,
+                    names.join(", ")
+                ))
+            })?;
         let session = Target::here().open().await?;
         let result = async {
             session.add_function(&self.module).await?;
@@ -153,12 +174,26 @@ impl Test {
             let table = session.client.table_create(&table).await?;
             let names: Vec<_> = function.arguments.iter().map(|a| a.name.clone()).collect();
             let arguments = arguments(&self.args, &names, &table.columns)?;
-            let call = format!("{}({}) AS {}", function.name, arguments.join(", "), quote(&format!("{}()", function.name)));
+            let call = format!(
+                "{}({}) AS {}",
+                function.name,
+                arguments.join(", "),
+                quote(&format!("{}()", function.name))
+            );
             let sql = format!("SELECT *, {call} FROM input LIMIT {}", self.limit);
-            let job = NewJob { sql: sql.clone(), ..NewJob::default() };
-            let mut job = session.client.job_submit(&job, Duration::from_secs(30)).await?;
+            let job = NewJob {
+                sql: sql.clone(),
+                ..NewJob::default()
+            };
+            let mut job = session
+                .client
+                .job_submit(&job, Duration::from_secs(30))
+                .await?;
             while !job.state.is_terminal() {
-                job = session.client.job_view(&job.id, Duration::from_secs(30), Some(job.revision)).await?;
+                job = session
+                    .client
+                    .job_view(&job.id, Duration::from_secs(30), Some(job.revision))
+                    .await?;
             }
             for line in session.client.job_logs(&job.id, 0).await?.lines {
                 eprintln!("{:5} {}: {}", line.level, line.function, line.message);
@@ -166,10 +201,20 @@ impl Test {
             match (job.state, &job.error) {
                 (JobState::Succeeded, _) => match self.output.format() {
                     None => {
-                        println!("{}", output::rows(&session.client.job_rows(&job.id, 0, self.limit.clamp(1, 100_000)).await?));
+                        println!(
+                            "{}",
+                            output::rows(
+                                &session
+                                    .client
+                                    .job_rows(&job.id, 0, self.limit.clamp(1, 100_000))
+                                    .await?
+                            )
+                        );
                         Ok(())
                     }
-                    Some(format) => output::copy(session.client.job_download(&job.id, format).await?).await,
+                    Some(format) => {
+                        output::copy(session.client.job_download(&job.id, format).await?).await
+                    }
                 },
                 (_, Some(problem)) => Err(Fault::problem(problem, Some(&sql))),
                 (state, None) => Err(Fault::failed(format!("the job was {}", state.as_str()))),
@@ -201,5 +246,9 @@ fn arguments(given: &[String], names: &[String], columns: &[Column]) -> Result<V
             columns.len()
         )));
     }
-    Ok(columns.iter().take(names.len()).map(|c| quote(&c.name)).collect())
+    Ok(columns
+        .iter()
+        .take(names.len())
+        .map(|c| quote(&c.name))
+        .collect())
 }

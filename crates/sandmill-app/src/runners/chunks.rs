@@ -25,19 +25,32 @@ pub(crate) struct ChunkWriter {
 
 fn failed(error: impl std::fmt::Display) -> Failure {
     tracing::error!(%error, "a result cannot be written");
-    Failure::new(ErrorCode::StorageFailed, format!("The result cannot be written: {error}."))
-        .hint("The operator finds the cause in the server's log; often the disk is full.")
+    Failure::new(
+        ErrorCode::StorageFailed,
+        format!("The result cannot be written: {error}."),
+    )
+    .hint("The operator finds the cause in the server's log; often the disk is full.")
 }
 
 impl ChunkWriter {
     pub(crate) fn new(folder: PathBuf, schema: SchemaRef) -> Self {
-        Self { folder, schema, open: None, chunks: Vec::new() }
+        Self {
+            folder,
+            schema,
+            open: None,
+            chunks: Vec::new(),
+        }
     }
 
     /// Bytes and rows so far.
     pub(crate) fn written(&self) -> (u64, u64) {
-        let open = self.open.as_ref().map_or((0, 0), |(w, rows)| (w.get_ref().len() as u64, *rows));
-        self.chunks.iter().fold(open, |(b, r), chunk| (b + chunk.bytes, r + chunk.rows))
+        let open = self
+            .open
+            .as_ref()
+            .map_or((0, 0), |(w, rows)| (w.get_ref().len() as u64, *rows));
+        self.chunks
+            .iter()
+            .fold(open, |(b, r), chunk| (b + chunk.bytes, r + chunk.rows))
     }
 
     pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<(), Failure> {
@@ -57,17 +70,27 @@ impl ChunkWriter {
     }
 
     fn close(&mut self) -> Result<(), Failure> {
-        let Some((writer, rows)) = self.open.take() else { return Ok(()) };
+        let Some((writer, rows)) = self.open.take() else {
+            return Ok(());
+        };
         let bytes = writer.into_inner().map_err(failed)?;
         let path = self.folder.join(Blobs::chunk_name(self.chunks.len()));
         let write = || {
-            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+            let mut file = OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(path)?;
             file.write_all(&bytes)?;
             file.sync_all()
         };
         write().map_err(failed)?;
         let sha256 = Digest::new(Sha256::digest(&bytes).into()).to_string();
-        self.chunks.push(Chunk { rows, bytes: bytes.len() as u64, sha256 });
+        self.chunks.push(Chunk {
+            rows,
+            bytes: bytes.len() as u64,
+            sha256,
+        });
         Ok(())
     }
 

@@ -38,7 +38,9 @@ impl Drop for Inner {
 }
 
 fn micros() -> i64 {
-    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let elapsed = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     i64::try_from(elapsed.as_micros()).unwrap_or(i64::MAX)
 }
 
@@ -61,7 +63,12 @@ impl QueryRunner {
             .thread_stack_size(8 << 20)
             .enable_all()
             .build()?;
-        Ok(Self(Arc::new(Inner { engine, sandbox, blobs, threads: Some(threads) })))
+        Ok(Self(Arc::new(Inner {
+            engine,
+            sandbox,
+            blobs,
+            threads: Some(threads),
+        })))
     }
 
     /// Runs `work` on the query threads.
@@ -69,7 +76,9 @@ impl QueryRunner {
         &self,
         work: impl Future<Output = Result<T, Failure>> + Send + 'static,
     ) -> Result<T, Failure> {
-        let Some(threads) = &self.0.threads else { return Err(internal("no threads")) };
+        let Some(threads) = &self.0.threads else {
+            return Err(internal("no threads"));
+        };
         threads.spawn(work).await.map_err(internal)?
     }
 
@@ -79,8 +88,14 @@ impl QueryRunner {
         }
         let (inner, tenant, digest) = (Arc::clone(&self.0), tenant.clone(), pin.digest);
         let load = move || {
-            let wasm = inner.blobs.module_get(&tenant, digest).map_err(sandmill_jobs::translate)?;
-            inner.sandbox.load(&tenant, &wasm).map_err(|e| e.into_failure(None))
+            let wasm = inner
+                .blobs
+                .module_get(&tenant, digest)
+                .map_err(sandmill_jobs::translate)?;
+            inner
+                .sandbox
+                .load(&tenant, &wasm)
+                .map_err(|e| e.into_failure(None))
         };
         tokio::task::spawn_blocking(load).await.map_err(internal)?
     }
@@ -99,7 +114,11 @@ impl QueryRunner {
                 let message = format!("The module {} has no function {}.", pin.digest, pin.name);
                 Failure::new(ErrorCode::FunctionInvalid, message)
             })?;
-            functions.push(Version { pin: pin.clone(), module, index });
+            functions.push(Version {
+                pin: pin.clone(),
+                module,
+                index,
+            });
         }
         let query = Query {
             sql: spec.sql.clone(),
@@ -113,10 +132,14 @@ impl QueryRunner {
 
     async fn execute(self, run: Run) -> Result<ResultManifest, Failure> {
         let cancelled = run.handle.cancelled();
-        let seed = run.job.to_string().bytes().fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| {
-            // FNV-1a: the same job draws the same random numbers when it is tried again.
-            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-        });
+        let seed = run
+            .job
+            .to_string()
+            .bytes()
+            .fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| {
+                // FNV-1a: the same job draws the same random numbers when it is tried again.
+                (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+            });
         let context = Context {
             seed,
             now_micros: micros(),
@@ -135,7 +158,9 @@ impl QueryRunner {
             }
         });
         let work = async {
-            let plan = self.plan(&run.tenant, &run.spec, run.tables, context).await?;
+            let plan = self
+                .plan(&run.tenant, &run.spec, run.tables, context)
+                .await?;
             run.handle.running();
             write(Arc::new(plan), &run.spec, run.staging, &run.handle).await
         };
@@ -165,7 +190,10 @@ async fn write(
             loop {
                 tokio::time::sleep(Duration::from_millis(200)).await;
                 let rows_written = rows.load(std::sync::atomic::Ordering::Relaxed);
-                handle.progress(Progress { rows_written, ..plan.progress() });
+                handle.progress(Progress {
+                    rows_written,
+                    ..plan.progress()
+                });
             }
         }
     });
@@ -180,7 +208,9 @@ async fn write(
             if spec.on_result_limit == OnResultLimit::Fail {
                 let message = format!("The result is larger than {} bytes.", spec.result_bytes);
                 return Err(Failure::new(ErrorCode::LimitResultBytes, message)
-                    .hint("Return fewer rows or columns, or submit with `on_result_limit: truncate`.")
+                    .hint(
+                        "Return fewer rows or columns, or submit with `on_result_limit: truncate`.",
+                    )
                     .limit("job.result_bytes", spec.result_bytes, Some(bytes + size)));
             }
             // As many rows as fit, if rows are about equally long.
@@ -188,7 +218,10 @@ async fn write(
             batch = batch.slice(0, fits as usize);
             truncated = true;
         }
-        rows_written.store(rows + batch.num_rows() as u64, std::sync::atomic::Ordering::Relaxed);
+        rows_written.store(
+            rows + batch.num_rows() as u64,
+            std::sync::atomic::Ordering::Relaxed,
+        );
         if batch.num_rows() > 0 {
             writer.write(&batch)?;
         }
@@ -199,7 +232,10 @@ async fn write(
     drop(stream);
     let chunks = writer.finish()?;
     let rows = chunks.iter().map(|c| c.rows).sum();
-    handle.progress(Progress { rows_written: rows, ..plan.progress() });
+    handle.progress(Progress {
+        rows_written: rows,
+        ..plan.progress()
+    });
     Ok(ResultManifest {
         columns: plan.columns(),
         rows,
@@ -245,7 +281,9 @@ impl Runner for QueryRunner {
             module.instantiate(&Arc::default())?;
             Ok(inspection.description)
         };
-        let result = tokio::task::spawn_blocking(inspect).await.map_err(internal)?;
+        let result = tokio::task::spawn_blocking(inspect)
+            .await
+            .map_err(internal)?;
         result.map_err(|e: sandmill_sandbox::Error| e.into_failure(None))
     }
 
@@ -255,7 +293,8 @@ impl Runner for QueryRunner {
         spec: &TableSpec,
     ) -> Result<TableDescription, Failure> {
         let (engine, spec) = (self.0.engine.clone(), spec.clone());
-        self.spawn(async move { engine.describe_table(&spec).await }).await
+        self.spawn(async move { engine.describe_table(&spec).await })
+            .await
     }
 
     async fn validate(
@@ -267,7 +306,10 @@ impl Runner for QueryRunner {
         let (this, tenant, spec) = (self.clone(), tenant.clone(), spec.clone());
         let plan = async move { this.plan(&tenant, &spec, tables, Context::default()).await };
         let plan = self.spawn(plan).await?;
-        Ok(Validation { columns: plan.columns(), plan: plan.explain() })
+        Ok(Validation {
+            columns: plan.columns(),
+            plan: plan.explain(),
+        })
     }
 
     async fn run(&self, run: Run) -> Result<ResultManifest, Failure> {

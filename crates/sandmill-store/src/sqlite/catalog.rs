@@ -6,14 +6,19 @@ use super::{json, parse};
 use crate::{Error, FunctionRecord, Role, TableRecord, TokenRecord};
 
 fn damaged(what: &'static str, reason: impl ToString) -> Error {
-    Error::Damaged { what, reason: reason.to_string() }
+    Error::Damaged {
+        what,
+        reason: reason.to_string(),
+    }
 }
 
 fn function(row: &SqliteRow) -> Result<FunctionRecord, Error> {
     let digest: String = row.try_get("digest")?;
     Ok(FunctionRecord {
         version: row.try_get("version")?,
-        digest: digest.parse().map_err(|e: sandmill_model::IdError| damaged("function", e))?,
+        digest: digest
+            .parse()
+            .map_err(|e: sandmill_model::IdError| damaged("function", e))?,
         package: row.try_get("package")?,
         info: parse("function", row.try_get("info")?)?,
         created_at: row.try_get("created_at")?,
@@ -39,7 +44,11 @@ pub(super) async fn publish(
         let newest = sqlx::query(
             "SELECT * FROM functions WHERE tenant_id = ? AND name = ? ORDER BY version DESC LIMIT 1",
         );
-        let newest = newest.bind(tenant.as_str()).bind(&info.name).fetch_optional(&mut *tx).await?;
+        let newest = newest
+            .bind(tenant.as_str())
+            .bind(&info.name)
+            .fetch_optional(&mut *tx)
+            .await?;
         let mut version = 1;
         if let Some(row) = &newest {
             let found = function(row)?;
@@ -56,29 +65,38 @@ pub(super) async fn publish(
             }
             version = found.version + 1;
         }
-        let row = sqlx::query("INSERT INTO functions VALUES (?, ?, ?, ?, ?, ?, ?, NULL) RETURNING *")
-            .bind(tenant.as_str())
-            .bind(&info.name)
-            .bind(version)
-            .bind(module.digest.to_string())
-            .bind(&module.package)
-            .bind(json("function", info)?)
-            .bind(now)
-            .fetch_one(&mut *tx)
-            .await?;
+        let row =
+            sqlx::query("INSERT INTO functions VALUES (?, ?, ?, ?, ?, ?, ?, NULL) RETURNING *")
+                .bind(tenant.as_str())
+                .bind(&info.name)
+                .bind(version)
+                .bind(module.digest.to_string())
+                .bind(&module.package)
+                .bind(json("function", info)?)
+                .bind(now)
+                .fetch_one(&mut *tx)
+                .await?;
         published.push(function(&row)?);
     }
     tx.commit().await?;
     Ok(published)
 }
 
-pub(super) async fn functions(pool: &SqlitePool, tenant: &TenantId) -> Result<Vec<FunctionRecord>, Error> {
+pub(super) async fn functions(
+    pool: &SqlitePool,
+    tenant: &TenantId,
+) -> Result<Vec<FunctionRecord>, Error> {
     let rows = sqlx::query(
         "SELECT * FROM functions f WHERE tenant_id = ?1 AND deleted_at IS NULL AND version =
             (SELECT max(version) FROM functions WHERE tenant_id = ?1 AND name = f.name)
          ORDER BY name",
     );
-    rows.bind(tenant.as_str()).fetch_all(pool).await?.iter().map(function).collect()
+    rows.bind(tenant.as_str())
+        .fetch_all(pool)
+        .await?
+        .iter()
+        .map(function)
+        .collect()
 }
 
 pub(super) async fn versions(
@@ -90,7 +108,11 @@ pub(super) async fn versions(
         "SELECT * FROM functions WHERE tenant_id = ? AND name = ? AND deleted_at IS NULL
          ORDER BY version DESC",
     );
-    let rows = rows.bind(tenant.as_str()).bind(name).fetch_all(pool).await?;
+    let rows = rows
+        .bind(tenant.as_str())
+        .bind(name)
+        .fetch_all(pool)
+        .await?;
     if rows.is_empty() {
         return Err(Error::NotFound(format!("The function {name}")));
     }
@@ -106,12 +128,21 @@ pub(super) async fn function_delete(
     let query = sqlx::query(
         "UPDATE functions SET deleted_at = ? WHERE tenant_id = ? AND name = ? AND deleted_at IS NULL",
     );
-    let done = query.bind(now).bind(tenant.as_str()).bind(name).execute(pool).await?;
+    let done = query
+        .bind(now)
+        .bind(tenant.as_str())
+        .bind(name)
+        .execute(pool)
+        .await?;
     gone(done.rows_affected(), || format!("The function {name}"))
 }
 
 fn gone(rows: u64, what: impl Fn() -> String) -> Result<(), Error> {
-    if rows == 0 { Err(Error::NotFound(what())) } else { Ok(()) }
+    if rows == 0 {
+        Err(Error::NotFound(what()))
+    } else {
+        Ok(())
+    }
 }
 
 pub(super) async fn module(
@@ -119,10 +150,17 @@ pub(super) async fn module(
     tenant: &TenantId,
     digest: Digest,
 ) -> Result<ModuleDescription, Error> {
-    let query = sqlx::query_scalar("SELECT description FROM modules WHERE tenant_id = ? AND digest = ?");
-    let text: Option<String> =
-        query.bind(tenant.as_str()).bind(digest.to_string()).fetch_optional(pool).await?;
-    parse("module", &text.ok_or_else(|| Error::NotFound(format!("The module {digest}")))?)
+    let query =
+        sqlx::query_scalar("SELECT description FROM modules WHERE tenant_id = ? AND digest = ?");
+    let text: Option<String> = query
+        .bind(tenant.as_str())
+        .bind(digest.to_string())
+        .fetch_optional(pool)
+        .await?;
+    parse(
+        "module",
+        &text.ok_or_else(|| Error::NotFound(format!("The module {digest}")))?,
+    )
 }
 
 fn table(row: &SqliteRow) -> Result<TableRecord, Error> {
@@ -157,18 +195,38 @@ pub(super) async fn table_put(
     Ok(())
 }
 
-pub(super) async fn table_get(pool: &SqlitePool, tenant: &TenantId, name: &str) -> Result<TableRecord, Error> {
+pub(super) async fn table_get(
+    pool: &SqlitePool,
+    tenant: &TenantId,
+    name: &str,
+) -> Result<TableRecord, Error> {
     let query = sqlx::query("SELECT * FROM tables WHERE tenant_id = ? AND name = ?");
-    let row = query.bind(tenant.as_str()).bind(name).fetch_optional(pool).await?;
+    let row = query
+        .bind(tenant.as_str())
+        .bind(name)
+        .fetch_optional(pool)
+        .await?;
     table(&row.ok_or_else(|| Error::NotFound(format!("The table {name}")))?)
 }
 
-pub(super) async fn table_list(pool: &SqlitePool, tenant: &TenantId) -> Result<Vec<TableRecord>, Error> {
+pub(super) async fn table_list(
+    pool: &SqlitePool,
+    tenant: &TenantId,
+) -> Result<Vec<TableRecord>, Error> {
     let rows = sqlx::query("SELECT * FROM tables WHERE tenant_id = ? ORDER BY name");
-    rows.bind(tenant.as_str()).fetch_all(pool).await?.iter().map(table).collect()
+    rows.bind(tenant.as_str())
+        .fetch_all(pool)
+        .await?
+        .iter()
+        .map(table)
+        .collect()
 }
 
-pub(super) async fn table_delete(pool: &SqlitePool, tenant: &TenantId, name: &str) -> Result<(), Error> {
+pub(super) async fn table_delete(
+    pool: &SqlitePool,
+    tenant: &TenantId,
+    name: &str,
+) -> Result<(), Error> {
     let query = sqlx::query("DELETE FROM tables WHERE tenant_id = ? AND name = ?");
     let done = query.bind(tenant.as_str()).bind(name).execute(pool).await?;
     gone(done.rows_affected(), || format!("The table {name}"))
@@ -188,9 +246,14 @@ pub(super) async fn token_insert(pool: &SqlitePool, token: &TokenRecord) -> Resu
     Ok(())
 }
 
-pub(super) async fn token_find(pool: &SqlitePool, id: TokenId) -> Result<Option<TokenRecord>, Error> {
+pub(super) async fn token_find(
+    pool: &SqlitePool,
+    id: TokenId,
+) -> Result<Option<TokenRecord>, Error> {
     let row = sqlx::query("SELECT * FROM tokens WHERE id = ?").bind(id.to_string());
-    let Some(row) = row.fetch_optional(pool).await? else { return Ok(None) };
+    let Some(row) = row.fetch_optional(pool).await? else {
+        return Ok(None);
+    };
     let hash: Vec<u8> = row.try_get("hash")?;
     let tenant: String = row.try_get("tenant_id")?;
     Ok(Some(TokenRecord {
@@ -202,7 +265,9 @@ pub(super) async fn token_find(pool: &SqlitePool, id: TokenId) -> Result<Option<
             "engineer" => Role::Engineer,
             other => return Err(damaged("token", format!("the role `{other}` is not known"))),
         },
-        hash: hash.try_into().map_err(|_| damaged("token", "its hash has a wrong length"))?,
+        hash: hash
+            .try_into()
+            .map_err(|_| damaged("token", "its hash has a wrong length"))?,
         created_at: row.try_get("created_at")?,
         expires_at: row.try_get("expires_at")?,
     }))

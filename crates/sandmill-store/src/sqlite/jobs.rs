@@ -1,4 +1,4 @@
-use sandmill_model::{JobId, JobState, LogLine, Progress, TenantId};
+use sandmill_model::{ErrorCode, Failure, JobId, JobState, LogLine, Progress, TenantId};
 use sqlx::sqlite::{SqlitePool, SqliteRow};
 use sqlx::{Row, SqliteConnection};
 
@@ -9,14 +9,21 @@ const ALL: &str = "SELECT tenant_id, id, spec, state, reason, attempt, revision,
     started_at, finished_at, error, result, progress, retry_of FROM jobs WHERE tenant_id = ? AND id = ?";
 
 fn record(row: &SqliteRow) -> Result<JobRecord, Error> {
-    let damaged = |reason: String| Error::Damaged { what: "job", reason };
+    let damaged = |reason: String| Error::Damaged {
+        what: "job",
+        reason,
+    };
     let text = |name: &str| row.try_get::<Option<String>, _>(name);
     let required = |name: &str| row.try_get::<String, _>(name);
     Ok(JobRecord {
         tenant: TenantId::new(required("tenant_id")?).map_err(|e| damaged(e.to_string()))?,
-        id: required("id")?.parse().map_err(|e: sandmill_model::IdError| damaged(e.to_string()))?,
+        id: required("id")?
+            .parse()
+            .map_err(|e: sandmill_model::IdError| damaged(e.to_string()))?,
         spec: parse("job", &required("spec")?)?,
-        state: required("state")?.parse().map_err(|e| damaged(format!("{e}")))?,
+        state: required("state")?
+            .parse()
+            .map_err(|e| damaged(format!("{e}")))?,
         reason: text("reason")?,
         attempt: row.try_get("attempt")?,
         revision: row.try_get::<i64, _>("revision")?.cast_unsigned(),
@@ -32,10 +39,11 @@ fn record(row: &SqliteRow) -> Result<JobRecord, Error> {
 
 pub(super) async fn insert(pool: &SqlitePool, job: &JobRecord, limit: u64) -> Result<(), Error> {
     let mut tx = pool.begin_with("BEGIN IMMEDIATE").await?;
-    let waiting: i64 = sqlx::query_scalar("SELECT count(*) FROM jobs WHERE state = 'queued' AND tenant_id = ?")
-        .bind(job.tenant.as_str())
-        .fetch_one(&mut *tx)
-        .await?;
+    let waiting: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM jobs WHERE state = 'queued' AND tenant_id = ?")
+            .bind(job.tenant.as_str())
+            .fetch_one(&mut *tx)
+            .await?;
     if waiting.cast_unsigned() >= limit {
         return Err(Error::QueueFull(waiting.cast_unsigned()));
     }
@@ -61,7 +69,11 @@ async fn fetch(
     record(&row.ok_or_else(|| Error::NotFound(format!("The job {id}")))?)
 }
 
-pub(super) async fn get(pool: &SqlitePool, tenant: &TenantId, id: JobId) -> Result<JobRecord, Error> {
+pub(super) async fn get(
+    pool: &SqlitePool,
+    tenant: &TenantId,
+    id: JobId,
+) -> Result<JobRecord, Error> {
     fetch(&mut *pool.acquire().await?, tenant, id).await
 }
 
@@ -139,7 +151,10 @@ pub(super) async fn heartbeat(
     .fetch_optional(pool)
     .await?;
     let state = state.ok_or_else(|| Error::NotFound(format!("The claim of job {id}")))?;
-    state.parse().map_err(|e| Error::Damaged { what: "job", reason: format!("{e}") })
+    state.parse().map_err(|e| Error::Damaged {
+        what: "job",
+        reason: format!("{e}"),
+    })
 }
 
 pub(super) async fn change(
@@ -151,29 +166,52 @@ pub(super) async fn change(
 ) -> Result<JobRecord, Error> {
     let mut tx = pool.begin_with("BEGIN IMMEDIATE").await?;
     let before = fetch(&mut tx, tenant, id).await?;
-    before.state.to(change.state).map_err(|e| Error::Conflict(format!("The job {id}: {e}")))?;
+    before
+        .state
+        .to(change.state)
+        .map_err(|e| Error::Conflict(format!("The job {id}: {e}")))?;
     let ended = change.state.is_terminal();
     let rows = sqlx::query(
         "UPDATE jobs SET state = ?1, reason = ?2, error = ?3, result = ?4,
              progress = coalesce(?5, progress), revision = revision + 1,
+             attempt = attempt - ?11,
              finished_at = CASE WHEN ?6 THEN ?7 ELSE finished_at END,
              owner = CASE WHEN ?6 OR ?1 = 'queued' THEN NULL ELSE owner END
          WHERE tenant_id = ?8 AND id = ?9 AND (?10 IS NULL OR owner = ?10)",
     )
     .bind(change.state.as_str())
     .bind(change.reason)
-    .bind(change.error.as_ref().map(|e| json("error", e)).transpose()?)
-    .bind(change.result.as_ref().map(|r| json("result", r)).transpose()?)
-    .bind(change.progress.as_ref().map(|p| json("progress", p)).transpose()?)
+    .bind(
+        change
+            .error
+            .as_ref()
+            .map(|e| json("error", e))
+            .transpose()?,
+    )
+    .bind(
+        change
+            .result
+            .as_ref()
+            .map(|r| json("result", r))
+            .transpose()?,
+    )
+    .bind(
+        change
+            .progress
+            .as_ref()
+            .map(|p| json("progress", p))
+            .transpose()?,
+    )
     .bind(ended)
     .bind(now)
     .bind(tenant.as_str())
     .bind(id.to_string())
     .bind(change.owner)
+    .bind(change.not_an_attempt)
     .execute(&mut *tx)
     .await?;
     if rows.rows_affected() == 0 {
-        return Err(Error::Conflict(format!("The job {id} is not this worker's any more")));
+        return Err(Error::NotOwner(id));
     }
     let after = fetch(&mut tx, tenant, id).await?;
     tx.commit().await?;
@@ -185,7 +223,26 @@ pub(super) async fn orphans(pool: &SqlitePool, before: i64) -> Result<Vec<JobRec
         "SELECT * FROM jobs WHERE state IN ('planning', 'running', 'finalizing', 'canceling')
            AND coalesce(lease_until, 0) < ? ORDER BY created_at",
     );
-    rows.bind(before).fetch_all(pool).await?.iter().map(record).collect()
+    let mut found = Vec::new();
+    for row in rows.bind(before).fetch_all(pool).await? {
+        match record(&row) {
+            Ok(job) => found.push(job),
+            // One row that cannot be read must not keep the others from being recovered.
+            Err(error) => {
+                let failure = Failure::new(ErrorCode::Internal, error.to_string());
+                sqlx::query(
+                    "UPDATE jobs SET state = 'failed', owner = NULL, error = ?
+                     WHERE tenant_id = ? AND id = ?",
+                )
+                .bind(json("error", &failure)?)
+                .bind(row.try_get::<String, _>("tenant_id")?)
+                .bind(row.try_get::<String, _>("id")?)
+                .execute(pool)
+                .await?;
+            }
+        }
+    }
+    Ok(found)
 }
 
 pub(super) async fn active(pool: &SqlitePool, tenant: &TenantId) -> Result<Vec<JobRecord>, Error> {
@@ -193,7 +250,12 @@ pub(super) async fn active(pool: &SqlitePool, tenant: &TenantId) -> Result<Vec<J
         "SELECT * FROM jobs WHERE tenant_id = ?
            AND state IN ('queued', 'planning', 'running', 'finalizing', 'canceling')",
     );
-    rows.bind(tenant.as_str()).fetch_all(pool).await?.iter().map(record).collect()
+    rows.bind(tenant.as_str())
+        .fetch_all(pool)
+        .await?
+        .iter()
+        .map(record)
+        .collect()
 }
 
 pub(super) async fn log_append(

@@ -38,8 +38,17 @@ fn finish(folder: &Path, built: &Path, name: &str, out: Option<&Path>) -> Result
 /// Binaryen inlines across functions where compilers did not; without it modules are a little slower.
 fn optimise(from: &Path, to: &Path) -> bool {
     let status = Command::new("wasm-opt")
-        .args(["-O3", "--inlining-optimizing", "--enable-simd", "--enable-bulk-memory"])
-        .args(["--enable-sign-ext", "--enable-nontrapping-float-to-int", "--enable-mutable-globals"])
+        .args([
+            "-O3",
+            "--inlining-optimizing",
+            "--enable-simd",
+            "--enable-bulk-memory",
+        ])
+        .args([
+            "--enable-sign-ext",
+            "--enable-nontrapping-float-to-int",
+            "--enable-mutable-globals",
+        ])
         .arg(from)
         .arg("-o")
         .arg(to)
@@ -50,12 +59,22 @@ fn optimise(from: &Path, to: &Path) -> bool {
 
 fn run(command: &mut Command) -> Result<(), Fault> {
     let name = command.get_program().to_string_lossy().into_owned();
-    let status = command.status().map_err(|e| Fault::failed(format!("{name} cannot be run: {e}")))?;
-    if status.success() { Ok(()) } else { Err(Fault::failed(format!("{name} failed; its messages are above"))) }
+    let status = command
+        .status()
+        .map_err(|e| Fault::failed(format!("{name} cannot be run: {e}")))?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(Fault::failed(format!(
+            "{name} failed; its messages are above"
+        )))
+    }
 }
 
 fn has_target(rustc: &Path) -> bool {
-    let output = Command::new(rustc).args(["--print", "target-libdir", "--target", TARGET]).output();
+    let output = Command::new(rustc)
+        .args(["--print", "target-libdir", "--target", TARGET])
+        .output();
     let Ok(output) = output else { return false };
     let folder = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     output.status.success()
@@ -67,9 +86,16 @@ fn has_target(rustc: &Path) -> bool {
 /// A Rust compiler that has the WebAssembly target.
 fn rustc() -> Result<PathBuf, Fault> {
     let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
-    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or(home).unwrap_or_default();
+    let cache = std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .or(home)
+        .unwrap_or_default();
     let named = std::env::var_os("SANDMILL_WASM_RUSTC").map(PathBuf::from);
-    let candidates = [named, Some("rustc".into()), Some(cache.join("sandmill/toolchains/rust-wasm/rustc"))];
+    let candidates = [
+        named,
+        Some("rustc".into()),
+        Some(cache.join("sandmill/toolchains/rust-wasm/rustc")),
+    ];
     candidates.into_iter().flatten().find(|rustc| has_target(rustc)).ok_or_else(|| {
         Fault::failed(format!(
             "no Rust compiler here has the target {TARGET}\n  hint: run `rustup target add {TARGET}`, \
@@ -93,13 +119,23 @@ fn rust(folder: &Path, out: Option<&Path>) -> Result<PathBuf, Fault> {
         .env("RUSTC", rustc()?)
         .env("RUSTFLAGS", "-C target-feature=+simd128,+bulk-memory")
         .env_remove("CARGO_ENCODED_RUSTFLAGS"))?;
-    finish(folder, &target.join(TARGET).join("release").join(format!("{name}.wasm")), &name, out)
+    finish(
+        folder,
+        &target
+            .join(TARGET)
+            .join("release")
+            .join(format!("{name}.wasm")),
+        &name,
+        out,
+    )
 }
 
 fn sources(folder: &Path) -> Result<Vec<PathBuf>, Fault> {
     let mut found = Vec::new();
     for place in [folder.to_owned(), folder.join("src")] {
-        let Ok(entries) = std::fs::read_dir(&place) else { continue };
+        let Ok(entries) = std::fs::read_dir(&place) else {
+            continue;
+        };
         for entry in entries {
             let path = entry?.path();
             if path.extension().is_some_and(|e| e == "c") {
@@ -115,12 +151,19 @@ fn sources(folder: &Path) -> Result<Vec<PathBuf>, Fault> {
 fn clang() -> Result<PathBuf, Fault> {
     let named = std::env::var_os("SANDMILL_CLANG").map(PathBuf::from);
     let versions = (15..=24).rev().map(|n| PathBuf::from(format!("clang-{n}")));
-    let candidates = named.into_iter().chain([PathBuf::from("clang")]).chain(versions);
+    let candidates = named
+        .into_iter()
+        .chain([PathBuf::from("clang")])
+        .chain(versions);
     let able = |clang: &PathBuf| {
         let output = Command::new(clang).arg("--print-targets").output();
-        let linker = Command::new(clang).args(["--target=wasm32", "-print-prog-name=wasm-ld"]).output();
+        let linker = Command::new(clang)
+            .args(["--target=wasm32", "-print-prog-name=wasm-ld"])
+            .output();
         let text = |output: std::io::Result<std::process::Output>| {
-            output.map(|o| String::from_utf8_lossy(&o.stdout).into_owned()).unwrap_or_default()
+            output
+                .map(|o| String::from_utf8_lossy(&o.stdout).into_owned())
+                .unwrap_or_default()
         };
         text(output).contains("wasm32") && text(linker).trim().starts_with('/')
     };
@@ -133,12 +176,30 @@ fn clang() -> Result<PathBuf, Fault> {
 }
 
 fn c(folder: &Path, sources: &[PathBuf], out: Option<&Path>) -> Result<PathBuf, Fault> {
-    let name = folder.file_name().map_or("module".into(), |n| n.to_string_lossy().into_owned());
+    let name = folder
+        .file_name()
+        .map_or("module".into(), |n| n.to_string_lossy().into_owned());
     let staging = tempfile::tempdir()?;
     let built = staging.path().join("module.wasm");
     run(Command::new(clang()?)
-        .args(["--target=wasm32", "-std=c11", "-O3", "-flto", "-msimd128", "-mbulk-memory", "-Wall", "-Wextra"])
-        .args(["-nostdlib", "-ffreestanding", "-fno-builtin-bcmp", "-Wl,--no-entry", "-Wl,-z,stack-size=65536", "-Wl,--strip-debug"])
+        .args([
+            "--target=wasm32",
+            "-std=c11",
+            "-O3",
+            "-flto",
+            "-msimd128",
+            "-mbulk-memory",
+            "-Wall",
+            "-Wextra",
+        ])
+        .args([
+            "-nostdlib",
+            "-ffreestanding",
+            "-fno-builtin-bcmp",
+            "-Wl,--no-entry",
+            "-Wl,-z,stack-size=65536",
+            "-Wl,--strip-debug",
+        ])
         .arg("-I")
         .arg(folder.join("include"))
         .args(sources)

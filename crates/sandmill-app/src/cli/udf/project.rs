@@ -16,13 +16,20 @@ static TEMPLATES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../udf-sdk/temp
 /// Makes a project folder, which must not exist yet.
 pub(crate) fn create(name: &str, language: Language, path: &Path) -> Result<(), Fault> {
     let legal = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
-    if !(1..=40).contains(&name.len()) || !name.bytes().all(legal) || name.as_bytes()[0].is_ascii_digit() {
-        return Err(Fault::usage(format!("`{name}` cannot name a project: use lower-case letters, digits and `_`")));
+    if !(1..=40).contains(&name.len())
+        || !name.bytes().all(legal)
+        || name.as_bytes()[0].is_ascii_digit()
+    {
+        return Err(Fault::usage(format!(
+            "`{name}` cannot name a project: use lower-case letters, digits and `_`"
+        )));
     }
     if path.exists() {
         return Err(Fault::failed(format!("{} exists already", path.display())));
     }
-    let write = |dir: &Dir<'_>, to: &Path, change: &dyn Fn(&str) -> String| copy(dir, dir.path(), to, change);
+    let write = |dir: &Dir<'_>, to: &Path, change: &dyn Fn(&str) -> String| {
+        copy(dir, dir.path(), to, change)
+    };
     let named = |text: &str| text.replace("NAME", name);
     let result = match language {
         Language::Rust => part("rust").and_then(|template| {
@@ -39,7 +46,9 @@ pub(crate) fn create(name: &str, language: Language, path: &Path) -> Result<(), 
 }
 
 fn part(name: &str) -> std::io::Result<&'static Dir<'static>> {
-    TEMPLATES.get_dir(name).ok_or_else(|| std::io::Error::other("a template is missing"))
+    TEMPLATES
+        .get_dir(name)
+        .ok_or_else(|| std::io::Error::other("a template is missing"))
 }
 
 /// The SDK's manifests without what they inherit from their workspace.
@@ -47,10 +56,18 @@ fn standalone(text: &str) -> String {
     text.replace("[lints]\nworkspace = true\n", "")
 }
 
-fn copy(dir: &Dir<'_>, base: &Path, to: &Path, change: &dyn Fn(&str) -> String) -> std::io::Result<()> {
+fn copy(
+    dir: &Dir<'_>,
+    base: &Path,
+    to: &Path,
+    change: &dyn Fn(&str) -> String,
+) -> std::io::Result<()> {
     fs::create_dir_all(to)?;
     for entry in dir.entries() {
-        let relative = entry.path().strip_prefix(base).map_err(std::io::Error::other)?;
+        let relative = entry
+            .path()
+            .strip_prefix(base)
+            .map_err(std::io::Error::other)?;
         // Templates carry their manifests under another name, so that Cargo leaves them alone here.
         let target = to.join(relative.to_string_lossy().replace(".template", ""));
         match entry {
