@@ -57,7 +57,9 @@ fn comment(text: &str) -> usize {
 /// Length of a text between `$tag$` marks; 1 when the dollar starts no such text.
 fn dollar(text: &str) -> usize {
     let legal = |c: char| c.is_alphanumeric() || c == '_';
-    let tag = text[1..].find(|c: char| !legal(c)).map_or(text.len(), |n| n + 1);
+    let tag = text[1..]
+        .find(|c: char| !legal(c))
+        .map_or(text.len(), |n| n + 1);
     if !text[tag..].starts_with('$') || text[1..].starts_with(|c: char| c.is_ascii_digit()) {
         return 1;
     }
@@ -89,7 +91,10 @@ mod tests {
         ];
         assert_eq!(found, expected);
         let nested = identifiers("SELECT /*/ don't /* deeper */ */ f(x), $1, $q$ 'g()' $q$, h()");
-        assert!(nested.contains("f") && nested.contains("h") && !nested.contains("g"), "{nested:?}");
+        assert!(
+            nested.contains("f") && nested.contains("h") && !nested.contains("g"),
+            "{nested:?}"
+        );
         assert!(identifiers("'\"ü").is_empty());
         assert!(identifiers("\"ü").contains("ü"));
     }

@@ -14,7 +14,10 @@ impl Service {
         match (job.state, job.result) {
             (JobState::Succeeded, Some(result)) => Ok(result),
             (state, _) if state.is_terminal() => {
-                let reason = job.error.as_ref().map(|e| format!(" {}", e.message))
+                let reason = job
+                    .error
+                    .as_ref()
+                    .map(|e| format!(" {}", e.message))
                     .unwrap_or_default();
                 let message = format!("The job {id} has no result: it is {state}.{reason}");
                 let mut failure = Failure::new(ErrorCode::StateConflict, message);
@@ -23,8 +26,11 @@ impl Service {
             }
             (state, _) => {
                 let message = format!("The result of job {id} is not ready: it is {state}.");
-                Err(Failure::new(ErrorCode::ResultsNotReady, message)
-                    .hint(format!("Ask again later, or wait with `GET /api/v1/jobs/{id}?wait=30s`.")))
+                Err(
+                    Failure::new(ErrorCode::ResultsNotReady, message).hint(format!(
+                        "Ask again later, or wait with `GET /api/v1/jobs/{id}?wait=30s`."
+                    )),
+                )
             }
         }
     }
