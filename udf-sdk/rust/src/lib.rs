@@ -27,7 +27,7 @@ mod abi;
 #[doc(hidden)]
 pub mod glue;
 mod host;
-#[cfg(target_arch = "wasm32")]
+#[cfg(any(test, target_arch = "wasm32"))]
 mod math;
 #[cfg(target_arch = "wasm32")]
 mod memory;
