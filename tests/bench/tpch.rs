@@ -9,7 +9,7 @@ use std::time::Instant;
 use arrow::array::{RecordBatch, RecordBatchReader};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::parquet::arrow::ArrowWriter;
-use datafusion::parquet::basic::{Compression, ZstdLevel};
+use datafusion::parquet::basic::Compression;
 use datafusion::parquet::file::properties::WriterProperties;
 use futures::TryStreamExt;
 use sandmill_engine::{Engine, Query, Settings};
@@ -162,7 +162,7 @@ fn agrees(n: usize, count: usize, first: &[Vec<String>]) -> bool {
 fn data(scale: f64) -> PathBuf {
     let base =
         std::env::var_os("SANDMILL_BENCH_DATA").map_or_else(std::env::temp_dir, PathBuf::from);
-    let folder = base.join(format!("tpch-sf{scale}"));
+    let folder = base.join(format!("tpch-snappy-sf{scale}"));
     if folder.join("done").exists() {
         return folder;
     }
@@ -193,7 +193,7 @@ fn data(scale: f64) -> PathBuf {
 
 fn write(path: &Path, batches: impl RecordBatchReader) {
     let properties = WriterProperties::builder()
-        .set_compression(Compression::ZSTD(ZstdLevel::default()))
+        .set_compression(Compression::SNAPPY)
         .build();
     let file = File::create(path).expect("a file");
     let mut writer =

@@ -129,26 +129,32 @@ impl Found {
             TableFormat::Csv => &[".csv"],
             TableFormat::Json => &[".json", ".ndjson", ".jsonl"],
         };
-        let (mut bytes, mut ending) = (0, None);
-        for entry in fs::read_dir(&path).map_err(failed)?.take(FILES) {
-            let entry = entry.map_err(failed)?;
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let Some(found) = endings.iter().find(|ending| name.ends_with(**ending)) else {
-                continue;
-            };
-            // A link out of the folder would be followed when the file is read.
-            let data = entry.metadata().map_err(failed)?;
-            if data.is_symlink() {
-                let message = format!(
-                    "The folder `{}` of table {} has the link `{name}`; links are not followed.",
-                    spec.path, spec.name
-                );
-                return Err(
-                    Failure::new(ErrorCode::TablePath, message).hint("Put the file itself there.")
-                );
+        let (mut bytes, mut ending, mut seen) = (0, None, 0usize);
+        let mut folders = vec![path.clone()];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(&folder).map_err(failed)? {
+                let entry = entry.map_err(failed)?;
+                let name = entry.file_name().to_string_lossy().into_owned();
+                let kind = entry.file_type().map_err(failed)?;
+                seen += 1;
+                // A link, even to a folder, would be followed when the files are read.
+                if kind.is_symlink() || seen > FILES {
+                    let what = match kind.is_symlink() {
+                        true => format!("has the link `{name}`; links are not followed"),
+                        false => format!("has more than {FILES} files"),
+                    };
+                    let message =
+                        format!("The folder `{}` of table {} {what}.", spec.path, spec.name);
+                    return Err(Failure::new(ErrorCode::TablePath, message)
+                        .hint("Name a folder that holds the table's own files only."));
+                }
+                if kind.is_dir() {
+                    folders.push(entry.path());
+                } else if let Some(found) = endings.iter().find(|e| name.ends_with(**e)) {
+                    ending.get_or_insert(*found);
+                    bytes += entry.metadata().map_err(failed)?.len();
+                }
             }
-            ending.get_or_insert(*found);
-            bytes += data.len();
         }
         let Some(ending) = ending else {
             let message = format!(

@@ -377,6 +377,9 @@ async fn paths_stay_below_the_roots() {
     std::os::unix::fs::symlink("/etc/passwd", root.join("link.csv")).expect("linked");
     std::fs::create_dir(root.join("many")).expect("made");
     std::os::unix::fs::symlink("/etc/passwd", root.join("many/link.csv")).expect("linked");
+    std::fs::create_dir_all(root.join("deep/inner")).expect("made");
+    std::fs::write(root.join("deep/a.csv"), "a\n1\n").expect("written");
+    std::os::unix::fs::symlink("/etc", root.join("deep/inner/etc")).expect("linked");
     let look = async |path: &str, format| {
         let spec = TableSpec {
             name: "x".into(),
@@ -402,6 +405,7 @@ async fn paths_stay_below_the_roots() {
         ("/nowhere/at/all.csv", ErrorCode::TablePath),
         ("link.csv", ErrorCode::TablePath),
         ("many", ErrorCode::TablePath),
+        ("deep", ErrorCode::TablePath),
         ("", ErrorCode::TablePath),
         ("missing.csv", ErrorCode::TableMissing),
     ] {

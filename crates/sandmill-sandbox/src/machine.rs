@@ -16,7 +16,7 @@ use crate::inspect::{TABLE_ELEMENTS, TABLES};
 
 /// Bytes at the start of a memory that stay resident when its slot is reused: they are zeroed by
 /// hand, which is cheaper than the page faults that follow giving them back.
-const KEEP_RESIDENT: usize = 512 << 10;
+const KEEP_RESIDENT: usize = 64 << 10;
 
 /// How hard the compiler tries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

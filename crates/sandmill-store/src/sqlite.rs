@@ -141,7 +141,11 @@ impl Store for Sqlite {
     ) -> Result<JobRecord, Error> {
         // The wish to cancel was acknowledged, so it must survive like an end.
         let lasting = change.state.is_terminal() || change.state == JobState::Canceling;
-        let pool = if lasting { &self.durable } else { &self.relaxed };
+        let pool = if lasting {
+            &self.durable
+        } else {
+            &self.relaxed
+        };
         jobs::change(pool, tenant, id, change, now).await
     }
     async fn job_orphans(&self, before: i64) -> Result<Vec<JobRecord>, Error> {

@@ -78,7 +78,7 @@ fn glue(function: &Function, item: &ItemFn) -> proc_macro2::TokenStream {
         let output = &function.output;
         let strict = function.strict;
         quote! {
-            #(let #columns = <#types as ::sandmill::glue::Argument>::column(arrays.at(#indices));)*
+            #(let #columns = <#types as ::sandmill::glue::Argument>::column(arrays.at(#indices), #indices, rows);)*
             let _ = &arrays;
             ::sandmill::glue::rows::<#output, #strict>(
                 out,

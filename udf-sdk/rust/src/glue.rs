@@ -36,12 +36,12 @@ mod wasm {
         }
 
         fn any_nulls(&self) -> bool {
-            (0..self.count).any(|n| Validity::of(self.at(n)).bits != 0)
+            (0..self.count).any(|n| Bits::validity(self.at(n)).bits != 0)
         }
 
         /// Whether no argument is NULL in a row.
         fn valid(&self, row: usize) -> bool {
-            (0..self.count).all(|n| Validity::of(self.at(n)).get(row))
+            (0..self.count).all(|n| Bits::validity(self.at(n)).valid(row))
         }
     }
 
@@ -57,21 +57,15 @@ mod wasm {
         usize::from(array.length != 1)
     }
 
-    #[inline(always)]
-    fn bit(bits: usize, n: usize) -> bool {
-        // SAFETY: callers pass bitmaps of the host with more than `n` bits.
-        unsafe { *(bits as *const u8).add(n / 8) >> (n % 8) & 1 == 1 }
-    }
-
-    /// A validity bitmap; 0 means that nothing is NULL.
+    /// Bits of the host; no bits at all stand for ones.
     #[derive(Clone, Copy)]
-    pub struct Validity {
+    pub struct Bits {
         bits: usize,
         step: usize,
     }
 
-    impl Validity {
-        fn of(array: &ArrowArray) -> Self {
+    impl Bits {
+        fn validity(array: &ArrowArray) -> Self {
             let bits = if array.null_count == 0 {
                 0
             } else {
@@ -85,7 +79,14 @@ mod wasm {
 
         #[inline(always)]
         fn get(&self, row: usize) -> bool {
-            self.bits == 0 || bit(self.bits, row * self.step)
+            let n = row * self.step;
+            // SAFETY: the host lays out a bit for each row, or one for a constant.
+            unsafe { *(self.bits as *const u8).add(n / 8) >> (n % 8) & 1 == 1 }
+        }
+
+        #[inline(always)]
+        fn valid(&self, row: usize) -> bool {
+            self.bits == 0 || self.get(row)
         }
     }
 
@@ -93,47 +94,68 @@ mod wasm {
     pub trait Argument: Sized {
         /// Its column.
         type Column: Copy;
-        /// Looks at an array.
-        fn column(array: &ArrowArray) -> Self::Column;
+        /// Looks at argument `n` of a call with so many rows.
+        fn column(array: &ArrowArray, n: usize, rows: usize) -> Self::Column;
         /// The value of a row.
         fn get(column: &Self::Column, row: usize) -> Self;
     }
 
-    /// Where values of a fixed width lie.
-    #[derive(Clone, Copy)]
-    pub struct Fixed<T> {
-        values: *const T,
-        step: usize,
+    /// Constants, spread out; one buffer for each argument.
+    static SPREAD: Single<[Buffer; 32]> = Single(UnsafeCell::new([const { Buffer::new() }; 32]));
+
+    /// Values of a fixed width: one for each row, also where the host passed a constant. A loop over
+    /// them has no factor in its index, which lets compilers compute several rows at once.
+    #[inline(always)]
+    fn values<T: Copy>(array: &ArrowArray, n: usize, rows: usize) -> *const T {
+        let values = buffer(array, 1) as *const T;
+        if array.length != 1 || rows == 1 {
+            values
+        } else {
+            spread(values, n, rows)
+        }
+    }
+
+    #[inline(never)]
+    fn spread<T: Copy>(value: *const T, n: usize, rows: usize) -> *const T {
+        // SAFETY: one thread; each `n` is used once in a call and is below 32; a constant has one
+        // value; the buffer has room for the rows.
+        unsafe {
+            let start = (&mut *SPREAD.0.get())[n].reserve(rows * size_of::<T>(), 0) as *mut T;
+            let value = *value;
+            (0..rows).for_each(|row| *start.add(row) = value);
+            start
+        }
     }
 
     macro_rules! fixed {
         ($($t:ty, [$($generic:tt)*];)*) => { $(
             impl<$($generic)*> Argument for $t {
-                type Column = Fixed<$t>;
+                type Column = *const $t;
                 #[inline(always)]
-                fn column(array: &ArrowArray) -> Fixed<$t> {
-                    Fixed { values: buffer(array, 1) as *const $t, step: step(array) }
+                fn column(array: &ArrowArray, n: usize, rows: usize) -> *const $t {
+                    values(array, n, rows)
                 }
                 #[inline(always)]
-                fn get(column: &Fixed<$t>, row: usize) -> $t {
-                    // SAFETY: the host lays out one value for each row, or one for a constant.
-                    unsafe { *column.values.add(row * column.step) }
+                fn get(column: &*const $t, row: usize) -> $t {
+                    // SAFETY: `values` gives one value for each row.
+                    unsafe { *column.add(row) }
                 }
             }
             impl<$($generic)*> Value for $t {
+                type Sink = *mut $t;
                 #[inline(always)]
-                fn start(rows: usize) {
-                    output().values.reserve(rows * size_of::<$t>(), 0);
+                fn start(rows: usize) -> *mut $t {
+                    output().values.reserve(rows * size_of::<$t>(), 0) as *mut $t
                 }
                 #[inline(always)]
-                fn put(self, row: usize) {
+                fn put(self, sink: &mut *mut $t, row: usize) {
                     // SAFETY: `start` reserved room for every row.
-                    unsafe { *(output().values.start() as *mut $t).add(row) = self }
+                    unsafe { *sink.add(row) = self }
                 }
                 #[inline(always)]
-                fn nothing(row: usize) {
+                fn nothing(sink: &mut *mut $t, row: usize) {
                     // SAFETY: as in `put`; zero is a value of each of these types.
-                    unsafe { *(output().values.start() as *mut $t).add(row) = core::mem::zeroed() }
+                    unsafe { *sink.add(row) = core::mem::zeroed() }
                 }
             }
             impl<$($generic)*> Slice for $t {}
@@ -146,17 +168,17 @@ mod wasm {
     }
 
     impl Argument for bool {
-        type Column = Validity;
+        type Column = Bits;
         #[inline(always)]
-        fn column(array: &ArrowArray) -> Validity {
-            Validity {
+        fn column(array: &ArrowArray, _: usize, _: usize) -> Bits {
+            Bits {
                 bits: buffer(array, 1),
                 step: step(array),
             }
         }
         #[inline(always)]
-        fn get(column: &Validity, row: usize) -> bool {
-            bit(column.bits, row * column.step)
+        fn get(column: &Bits, row: usize) -> bool {
+            column.get(row)
         }
     }
 
@@ -195,7 +217,7 @@ mod wasm {
             impl Argument for $t {
                 type Column = Bytes;
                 #[inline(always)]
-                fn column(array: &ArrowArray) -> Bytes {
+                fn column(array: &ArrowArray, _: usize, _: usize) -> Bytes {
                     Bytes::of(array)
                 }
                 #[inline(always)]
@@ -217,14 +239,14 @@ mod wasm {
     }
 
     impl<T: Argument> Argument for Option<T> {
-        type Column = (T::Column, Validity);
+        type Column = (T::Column, Bits);
         #[inline(always)]
-        fn column(array: &ArrowArray) -> Self::Column {
-            (T::column(array), Validity::of(array))
+        fn column(array: &ArrowArray, n: usize, rows: usize) -> Self::Column {
+            (T::column(array, n, rows), Bits::validity(array))
         }
         #[inline(always)]
         fn get((column, validity): &Self::Column, row: usize) -> Self {
-            validity.get(row).then(|| T::get(column, row))
+            validity.valid(row).then(|| T::get(column, row))
         }
     }
 
@@ -233,8 +255,6 @@ mod wasm {
         validity: Buffer,
         values: Buffer,
         bytes: Buffer,
-        /// Bytes of texts so far.
-        used: usize,
         pointers: [u32; 3],
     }
 
@@ -242,7 +262,6 @@ mod wasm {
         validity: Buffer::new(),
         values: Buffer::new(),
         bytes: Buffer::new(),
-        used: 0,
         pointers: [0; 3],
     }));
 
@@ -256,72 +275,131 @@ mod wasm {
     pub trait Value: Sized {
         /// Whether there is a third buffer.
         const BYTES: bool = false;
+        /// Where values go; lives in the loop, so that its pointers stay in registers.
+        type Sink;
         /// Makes room.
-        fn start(rows: usize);
+        fn start(rows: usize) -> Self::Sink;
         /// Writes the value of a row; rows come in order.
-        fn put(self, row: usize);
+        fn put(self, sink: &mut Self::Sink, row: usize);
         /// Writes something for a row that is NULL.
-        fn nothing(row: usize);
+        fn nothing(sink: &mut Self::Sink, row: usize);
     }
 
     impl Value for bool {
+        type Sink = *mut u8;
         #[inline(always)]
-        fn start(rows: usize) {
+        fn start(rows: usize) -> *mut u8 {
             let bits = output().values.reserve(rows.div_ceil(8), 0);
             // SAFETY: just reserved.
             unsafe { bits.write_bytes(0, rows.div_ceil(8)) }
+            bits
         }
         #[inline(always)]
-        fn put(self, row: usize) {
+        fn put(self, sink: &mut *mut u8, row: usize) {
             // SAFETY: `start` reserved a bit for every row.
-            unsafe { *output().values.start().add(row / 8) |= u8::from(self) << (row % 8) }
+            unsafe { *sink.add(row / 8) |= u8::from(self) << (row % 8) }
         }
         #[inline(always)]
-        fn nothing(_: usize) {}
+        fn nothing(_: &mut *mut u8, _: usize) {}
     }
 
-    fn start_bytes(rows: usize) {
-        let output = output();
-        output.used = 0;
-        output.bytes.reserve(1, 0);
-        let offsets = output.values.reserve((rows + 1) * 4, 0) as *mut i32;
-        // SAFETY: just reserved.
-        unsafe { *offsets = 0 }
+    /// Where texts go.
+    pub struct ByteSink {
+        offsets: *mut i32,
+        bytes: *mut u8,
+        used: usize,
+        size: usize,
     }
 
-    #[inline(always)]
-    fn put_bytes(bytes: &[u8], row: usize) {
-        let output = output();
-        let end = output.used + bytes.len();
-        if end > output.bytes.size() {
+    impl ByteSink {
+        fn start(rows: usize) -> Self {
+            let output = output();
+            let bytes = output.bytes.reserve(1, 0);
+            let offsets = output.values.reserve((rows + 1) * 4, 0) as *mut i32;
+            // SAFETY: just reserved.
+            unsafe { *offsets = 0 }
+            Self {
+                offsets,
+                bytes,
+                used: 0,
+                size: output.bytes.size(),
+            }
+        }
+
+        #[cold]
+        #[inline(never)]
+        fn grow(&mut self, end: usize, row: usize) {
             if end > i32::MAX as usize {
                 fail(abi::NO_MEMORY, row as i64, "");
             }
-            output.bytes.reserve(end, output.used);
+            self.bytes = output().bytes.reserve(end, self.used);
+            self.size = output().bytes.size();
         }
-        // SAFETY: there is room for the bytes, and `start_bytes` reserved an offset for every row.
+
+        #[inline(always)]
+        fn put(&mut self, bytes: &[u8], row: usize) {
+            let end = self.used + bytes.len();
+            if end > self.size {
+                self.grow(end, row);
+            }
+            // SAFETY: there is room for the bytes, and `start` reserved an offset for every row.
+            unsafe {
+                copy(bytes.as_ptr(), self.bytes.add(self.used), bytes.len());
+                *self.offsets.add(row + 1) = end as i32;
+            }
+            self.used = end;
+        }
+    }
+
+    /// Copies bytes; short texts in two overlapping pieces, because a bulk copy costs a call.
+    ///
+    /// # Safety
+    /// As for `copy_nonoverlapping`.
+    #[inline(always)]
+    unsafe fn copy(from: *const u8, to: *mut u8, length: usize) {
+        // SAFETY: both pieces lie within `length` bytes from the starts.
         unsafe {
-            let to = output.bytes.start().add(output.used);
-            core::ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len());
-            *(output.values.start() as *mut i32).add(row + 1) = end as i32;
+            match length {
+                0 => {}
+                8..=16 => {
+                    let (first, last) = (from as *const u64, from.add(length - 8) as *const u64);
+                    let (first, last) = (first.read_unaligned(), last.read_unaligned());
+                    (to as *mut u64).write_unaligned(first);
+                    (to.add(length - 8) as *mut u64).write_unaligned(last);
+                }
+                4..=7 => {
+                    let (first, last) = (from as *const u32, from.add(length - 4) as *const u32);
+                    let (first, last) = (first.read_unaligned(), last.read_unaligned());
+                    (to as *mut u32).write_unaligned(first);
+                    (to.add(length - 4) as *mut u32).write_unaligned(last);
+                }
+                1..=3 => {
+                    let (first, middle, last) =
+                        (*from, *from.add(length / 2), *from.add(length - 1));
+                    *to = first;
+                    *to.add(length / 2) = middle;
+                    *to.add(length - 1) = last;
+                }
+                _ => core::ptr::copy_nonoverlapping(from, to, length),
+            }
         }
-        output.used = end;
     }
 
     macro_rules! byte_values {
         ($($t:ty)*) => { $(
             impl Value for $t {
                 const BYTES: bool = true;
-                fn start(rows: usize) {
-                    start_bytes(rows);
+                type Sink = ByteSink;
+                fn start(rows: usize) -> ByteSink {
+                    ByteSink::start(rows)
                 }
                 #[inline(always)]
-                fn put(self, row: usize) {
-                    put_bytes(self.as_ref(), row);
+                fn put(self, sink: &mut ByteSink, row: usize) {
+                    sink.put(self.as_ref(), row);
                 }
                 #[inline(always)]
-                fn nothing(row: usize) {
-                    put_bytes(&[], row);
+                fn nothing(sink: &mut ByteSink, row: usize) {
+                    sink.put(&[], row);
                 }
             }
         )* };
@@ -384,8 +462,8 @@ mod wasm {
         arrays: &Arrays,
         compute: impl Fn(usize) -> R,
     ) {
-        watch_panics::<R>();
-        R::Value::start(rows);
+        watch_panics();
+        let mut sink = R::Value::start(rows);
         let skip = STRICT && arrays.any_nulls();
         let mut nulls = 0;
         if skip || R::NULLABLE {
@@ -400,11 +478,11 @@ mod wasm {
                 };
                 match value {
                     Some(value) => {
-                        value.put(row);
+                        value.put(&mut sink, row);
                         byte |= 1 << (row % 8);
                     }
                     None => {
-                        R::Value::nothing(row);
+                        R::Value::nothing(&mut sink, row);
                         nulls += 1;
                     }
                 }
@@ -415,9 +493,9 @@ mod wasm {
                 }
             }
         } else {
-            let put = |row| {
+            let mut put = |row| {
                 if let Some(value) = compute(row).value(row) {
-                    value.put(row);
+                    value.put(&mut sink, row);
                 }
             };
             let mut row = 0;
@@ -459,31 +537,17 @@ mod wasm {
     pub trait Slice: Copy + 'static {
         /// The whole column of argument `n`; a constant is spread out.
         fn read(array: &ArrowArray, n: usize, rows: usize) -> &'static [Self] {
-            let mut values = buffer(array, 1) as *const Self;
-            if step(array) == 0 && rows != 1 {
-                // SAFETY: one thread; macros pass each `n` once a call; a constant has one value.
-                let (spread, value) = unsafe { (&mut (&mut *SPREAD.0.get())[n], *values) };
-                let start = spread.reserve(rows * size_of::<Self>(), 0) as *mut Self;
-                for row in 0..rows {
-                    // SAFETY: just reserved.
-                    unsafe { *start.add(row) = value }
-                }
-                values = start;
-            }
-            // SAFETY: one value for each row, of the host or spread out above; they stay until the
-            // call returns.
-            unsafe { core::slice::from_raw_parts(values, rows) }
+            // SAFETY: one value for each row, of the host or spread out; they stay until the call
+            // returns.
+            unsafe { core::slice::from_raw_parts(values(array, n, rows), rows) }
         }
     }
 
-    /// Constants of functions over columns, spread out; one buffer for each argument.
-    static SPREAD: Single<[Buffer; 32]> = Single(UnsafeCell::new([const { Buffer::new() }; 32]));
-
     /// The slice that a function over columns writes.
     pub fn slice<T: Slice + Value>(rows: usize) -> &'static mut [T] {
-        T::start(rows);
+        let mut sink = T::start(rows);
         for row in 0..rows {
-            T::nothing(row);
+            T::nothing(&mut sink, row);
         }
         // SAFETY: `start` reserved the rows, and they were just written.
         unsafe { core::slice::from_raw_parts_mut(output().values.start() as *mut T, rows) }
@@ -495,9 +559,9 @@ mod wasm {
         finish(out, rows, 0, 2);
     }
 
-    /// Makes panics errors with their message and place, in modules that can have them anyway.
+    /// Makes panics errors with their message and place, where the module asks for it.
     #[inline(always)]
-    fn watch_panics<R: Return>() {
+    fn watch_panics() {
         #[cfg(feature = "panic-messages")]
         {
             static SET: Single<bool> = Single(UnsafeCell::new(false));
