@@ -326,21 +326,22 @@ mod wasm {
             }
         }
 
+        /// Room for `end` bytes, of which `used` are there. Takes values, not the sink itself, which
+        /// would move to memory for the sake of a call that is rare.
         #[cold]
         #[inline(never)]
-        fn grow(&mut self, end: usize, row: usize) {
+        fn grow(used: usize, end: usize, row: usize) -> (*mut u8, usize) {
             if end > i32::MAX as usize {
                 fail(abi::NO_MEMORY, row as i64, "");
             }
-            self.bytes = output().bytes.reserve(end, self.used);
-            self.size = output().bytes.size();
+            (output().bytes.reserve(end, used), output().bytes.size())
         }
 
         #[inline(always)]
         fn put(&mut self, bytes: &[u8], row: usize) {
             let end = self.used + bytes.len();
             if end > self.size {
-                self.grow(end, row);
+                (self.bytes, self.size) = Self::grow(self.used, end, row);
             }
             // SAFETY: there is room for the bytes, and `start` reserved an offset for every row.
             unsafe {
