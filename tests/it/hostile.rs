@@ -17,7 +17,15 @@ struct Evil {
     wasm: Vec<u8>,
     /// The code that its upload or its job ends with.
     code: &'static str,
+    /// The query that meets it.
+    sql: &'static str,
 }
+
+/// One batch of three rows.
+const ONE_BATCH: &str = "SELECT f(a) FROM three";
+/// Batches that grow, so that the arena for arguments is freed and allocated again.
+const GROWING_BATCHES: &str =
+    "SELECT f(repeat('x', CAST(value / 200 AS INT))) FROM generate_series(1, 40000)";
 
 const MANIFEST: &str = r#"{"package":{"abi":"1.0","name":"evil","version":"1"}}
 {"function":{"name":"f","kind":"scalar","arguments":[{"name":"a","type":"ARG"}],"returns":"RET","nullable":false,"volatility":"volatile"}}"#;
@@ -126,7 +134,14 @@ fn all() -> Vec<Evil> {
     let echo = scalar("(memory.copy (local.get $out) (local.get $args) (i32.const 64))");
     let forever = "(loop $l (br $l))";
     let mut list = Vec::new();
-    let mut add = |name, code, wasm| list.push(Evil { name, wasm, code });
+    let mut add = |name, code, wasm| {
+        list.push(Evil {
+            name,
+            wasm,
+            code,
+            sql: ONE_BATCH,
+        })
+    };
     // Execution.
     add(
         "endless loop",
@@ -255,6 +270,75 @@ fn all() -> Vec<Evil> {
             &scalar("(call $fail (i32.const -1) (i64.const 0) (i32.const -8) (i32.const 100))"),
         ),
     );
+    // A message with an escape sequence, a bell and a mark that turns the reading direction.
+    let colours = "(data (i32.const 4096) \"\\1b[31mred\\07\\e2\\80\\aeder\")";
+    add(
+        "fail with an escape sequence",
+        "function.error",
+        wat(
+            &numbers,
+            &format!(
+                "{colours} {}",
+                scalar("(call $fail (i32.const 1) (i64.const 0) (i32.const 4096) (i32.const 14))")
+            ),
+        ),
+    );
+    add(
+        "log with an escape sequence",
+        "function.trap",
+        wat(
+            &numbers,
+            &format!(
+                "{colours} {}",
+                scalar("(call $log (i32.const 3) (i32.const 4096) (i32.const 14)) unreachable")
+            ),
+        ),
+    );
+    add(
+        "log out of bounds",
+        "function.trap",
+        wat(
+            &numbers,
+            &scalar("(call $log (i32.const 3) (i32.const -16) (i32.const -1))"),
+        ),
+    );
+    // What it keeps from its first call would make its second one succeed.
+    add(
+        "trap, then behave",
+        "function.trap",
+        wat(
+            &numbers,
+            &format!(
+                "(global $seen (mut i32) (i32.const 0)) {}",
+                scalar(
+                    "(if (i32.eqz (global.get $seen)) (then (global.set $seen (i32.const 1)) unreachable))
+                     (memory.copy (local.get $out) (local.get $args) (i32.const 64))"
+                )
+            ),
+        ),
+    );
+    add(
+        "error, then behave",
+        "function.error",
+        wat(
+            &numbers,
+            &format!(
+                "(global $seen (mut i32) (i32.const 0)) {}",
+                scalar(
+                    "(if (i32.eqz (global.get $seen)) (then (global.set $seen (i32.const 1)) (return (i32.const 5))))
+                     (memory.copy (local.get $out) (local.get $args) (i32.const 64))"
+                )
+            ),
+        ),
+    );
+    add(
+        "data outside of memory",
+        "function.trap",
+        wat(
+            &numbers,
+            &format!("(data (i32.const 131070) \"long\") {echo}"),
+        ),
+    );
     // Results.
     let bad = |wat_body: String| wat(&numbers, &scalar(&wat_body));
     add("no result", "function.output", wat(&numbers, &scalar("")));
@@ -282,6 +366,27 @@ fn all() -> Vec<Evil> {
         "buffer of zero",
         "function.output",
         bad(result("3", 2, "0", "0")),
+    );
+    add(
+        "pointers near 2^32",
+        "function.output",
+        bad(result("3", 2, "66000", "0") + "(i32.store offset=40 (local.get $out) (i32.const -4))"),
+    );
+    add(
+        "a dictionary",
+        "function.output",
+        bad(result("3", 2, "66000", "0")
+            + "(i32.store offset=48 (local.get $out) (i32.const 66000))"),
+    );
+    add(
+        "more nulls than rows",
+        "function.output",
+        bad(result("3", 2, "66000", "0") + "(i64.store offset=8 (local.get $out) (i64.const 4))"),
+    );
+    add(
+        "nulls without a bitmap",
+        "function.output",
+        bad(result("3", 2, "66000", "0") + "(i64.store offset=8 (local.get $out) (i64.const 2))"),
     );
     add(
         "huge offset",
@@ -371,6 +476,18 @@ fn all() -> Vec<Evil> {
             wat::parse_str(&module).unwrap_or_else(|e| unreachable!("{e}")),
         );
     }
+    let stuck = RUNTIME.replace(
+        "(local.get $at) ;; the block",
+        "(loop $l (br $l)) (i32.const 0)",
+    );
+    assert_ne!(stuck, RUNTIME);
+    let escaped: String = numbers.bytes().map(|b| format!("\\{b:02x}")).collect();
+    let module = format!("(module {stuck} {echo} (@custom \"sandmill.manifest\" \"{escaped}\"))");
+    add(
+        "endless sm_alloc",
+        "function.timeout",
+        wat::parse_str(&module).unwrap_or_else(|e| unreachable!("{e}")),
+    );
     let none = RUNTIME.replace("(local.get $at) ;; the block", "(i32.const 0)");
     let escaped: String = numbers.bytes().map(|b| format!("\\{b:02x}")).collect();
     let module = format!("(module {none} {echo} (@custom \"sandmill.manifest\" \"{escaped}\"))");
@@ -420,6 +537,38 @@ fn all() -> Vec<Evil> {
         "function.manifest",
         wat(&format!("{numbers}{}", "\n".repeat(70_000)), &echo),
     );
+    add(
+        "the same function twice",
+        "function.manifest",
+        wat(
+            &format!("{numbers}\n{}", numbers.lines().last().unwrap_or_default()),
+            &echo,
+        ),
+    );
+    add(
+        "two manifests",
+        "function.manifest",
+        wat(
+            &numbers,
+            &format!("{echo} (@custom \"sandmill.manifest\" \"{escaped}\")"),
+        ),
+    );
+    add(
+        "an export of another signature",
+        "function.invalid",
+        wat(
+            &numbers,
+            r#"(func (export "sm_scalar.f") (param i64) (result i64) (local.get 0))"#,
+        ),
+    );
+    add(
+        "an export that is no function",
+        "function.manifest",
+        wat(
+            &numbers,
+            r#"(global (export "sm_scalar.f") i32 (i32.const 0))"#,
+        ),
+    );
     let wants = format!(
         "(module (import \"env\" \"socket\" (func)) {RUNTIME} {echo} (@custom \"sandmill.manifest\" \"{escaped}\"))"
     );
@@ -454,7 +603,63 @@ fn all() -> Vec<Evil> {
         "function.invalid",
         bomb(1_000_000, vec![0x41, 0]),
     );
+    add(
+        "compile bomb: a table of branches",
+        "function.too_complex",
+        bomb(0, branches(2_000_000)),
+    );
+    add(
+        "compile bomb: a million functions",
+        "function.too_complex",
+        many_functions(1_000_000),
+    );
+    let stuck = RUNTIME.replace(
+        "(func (export \"sm_free\") (param i32 i32 i32))",
+        "(func (export \"sm_free\") (param i32 i32 i32) (loop $l (br $l)))",
+    );
+    assert_ne!(stuck, RUNTIME);
+    let both: String = manifest("u", "u")
+        .bytes()
+        .map(|b| format!("\\{b:02x}"))
+        .collect();
+    let module = format!("(module {stuck} {echo} (@custom \"sandmill.manifest\" \"{both}\"))");
+    list.push(Evil {
+        name: "endless sm_free",
+        wasm: wat::parse_str(&module).unwrap_or_else(|e| unreachable!("{e}")),
+        code: "function.timeout",
+        sql: GROWING_BATCHES,
+    });
     list
+}
+
+/// One `br_table` with so many targets.
+fn branches(count: u32) -> Vec<u8> {
+    let mut body = vec![0x02, 0x40, 0x20, 0, 0x0e];
+    let mut rest = count;
+    while rest >= 0x80 {
+        body.push((rest & 0x7f) as u8 | 0x80);
+        rest >>= 7;
+    }
+    body.push(rest as u8);
+    body.extend(std::iter::repeat_n(0, count as usize + 1));
+    body.extend([0x0b, 0x41, 0]);
+    body
+}
+
+/// A module of nothing but empty functions.
+fn many_functions(count: u32) -> Vec<u8> {
+    let mut types = TypeSection::new();
+    types.ty().function([], []);
+    let (mut functions, mut code) = (FunctionSection::new(), CodeSection::new());
+    let mut empty = wasm_encoder::Function::new([]);
+    empty.raw([0x0b]);
+    for _ in 0..count {
+        functions.function(0);
+        code.function(&empty);
+    }
+    let mut module = Module::new();
+    module.section(&types).section(&functions).section(&code);
+    module.finish()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -488,19 +693,25 @@ async fn every_attack_ends_in_a_typed_error_while_a_neighbour_goes_on() {
             Err(ClientError::Problem(problem)) => problem.code,
             Err(other) => unreachable!("{}: {other}", evil.name),
             Ok(_) => {
-                let failed = house.rows("SELECT f(a) FROM three").await;
+                let job = house.job(evil.sql).await.expect("accepted");
+                let logs = house.client.job_logs(&job.id, 0).await.expect("logs");
                 let _ = house.client.function_delete("f").await;
-                match failed {
-                    Err(problem) => {
-                        assert!(
-                            !problem.detail.contains('\u{1b}'),
-                            "{}: {problem:?}",
-                            evil.name
-                        );
-                        problem.code
-                    }
-                    Ok(rows) => unreachable!("{}: {rows}", evil.name),
+                let Some(problem) = job.error else {
+                    unreachable!("{}: {job:?}", evil.name)
+                };
+                let said = logs.lines.iter().map(|line| &line.message);
+                for text in said.chain([&problem.detail]) {
+                    let harmless = |c: char| !c.is_control() && c != '\u{202e}';
+                    assert!(text.chars().all(harmless), "{}: {text:?}", evil.name);
+                    assert!(text.len() <= 10_000, "{}: {}", evil.name, text.len());
                 }
+                if evil.name == "log with an escape sequence" {
+                    assert_eq!(
+                        logs.lines.first().map(|l| l.message.as_str()),
+                        Some("[31mred der")
+                    );
+                }
+                problem.code
             }
         };
         assert_eq!(code, evil.code, "{}", evil.name);
@@ -516,6 +727,8 @@ async fn every_attack_ends_in_a_typed_error_while_a_neighbour_goes_on() {
     }
     stop.store(true, Ordering::Relaxed);
     neighbour.await.expect("the neighbour is well");
-    // Nothing is left: not an instance of all that were stopped.
+    // Nothing is left: not an instance of all that were stopped. The server says it is ready.
     assert_eq!(house.server.sandbox_stats().instances, 0);
+    let ready = reqwest::get(format!("{}/readyz", house.server.url())).await;
+    assert_eq!(ready.expect("answers").status(), reqwest::StatusCode::OK);
 }

@@ -76,8 +76,6 @@ fn from_debian(home: &Home) -> Outcome {
         fs::create_dir_all(folder).map_err(failed)?;
     }
     let version = newest_rustc()?;
-    // Old lists name packages that are no longer there.
-    apt(&["dpkg"])?;
     let packages = [
         format!("rustc-web={version}*"),
         format!("libstd-rust-web-{version}"),
@@ -162,7 +160,8 @@ fn from_debian(home: &Home) -> Outcome {
 
 /// `1.96` and the like: the newest compiler that Debian offers with its library's source.
 fn newest_rustc() -> Outcome<String> {
-    apt(&["dpkg"])?;
+    // Brings the lists up to date, too: old ones name packages that are no longer there.
+    apt(&["binaryen"])?;
     let text = output("apt-cache", &["madison", "rustc-web"]).unwrap_or_default();
     let versions = text
         .lines()
