@@ -6,6 +6,11 @@
 //! Radian Reduction for Trigonometric Functions, 1983), then the minimax polynomials that are known
 //! from Sun's fdlibm. The error stays below one unit in the last place.
 
+#![allow(
+    clippy::excessive_precision,
+    reason = "constants stand as they are published"
+)]
+
 /// The first bits of 2/π behind the point.
 const TWO_OVER_PI: [u64; 20] = [
     0xa2f9836e4e441529,
@@ -80,9 +85,9 @@ fn reduce_large(x: f64) -> (u32, f64, f64) {
     // mantissa · (192 bits of 2/π), of which the lowest 256 bits are kept.
     let mut product = [0u64; 4];
     let mut carry = 0u128;
-    for n in 0..3 {
+    for (n, digit) in product.iter_mut().take(3).enumerate() {
         let sum = u128::from(mantissa) * u128::from(word(2 - n)) + carry;
-        product[n] = sum as u64;
+        *digit = sum as u64;
         carry = sum >> 64;
     }
     product[3] = carry as u64;
