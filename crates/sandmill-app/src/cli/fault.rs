@@ -2,6 +2,8 @@ use std::process::ExitCode;
 
 use sandmill_api_types::{ClientError, Problem};
 
+use super::output;
+
 /// Why a command ends without success.
 pub(crate) struct Fault {
     code: u8,
@@ -38,6 +40,7 @@ impl Fault {
         let code = match (problem.code.as_str(), problem.category.as_str()) {
             ("not_found", _) => 3,
             ("service.unavailable", _) => 4,
+            ("job.canceled", _) => 130,
             (
                 "function.memory_exceeded" | "function.timeout" | "job.timeout" | "resource.memory",
                 _,
@@ -75,7 +78,8 @@ impl Fault {
 
     /// Prints it and gives the exit code.
     pub(crate) fn show(self) -> ExitCode {
-        eprintln!("{}", self.message);
+        // Guests and servers write parts of it.
+        eprintln!("{}", output::plain(&self.message));
         ExitCode::from(self.code)
     }
 }
@@ -107,5 +111,23 @@ impl From<crate::Error> for Fault {
 impl From<std::io::Error> for Fault {
     fn from(error: std::io::Error) -> Self {
         Self::failed(error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sandmill_model::{ErrorCode, Failure};
+
+    #[test]
+    fn exit_codes_follow_the_problem() {
+        let code = |code| Fault::problem(&Failure::new(code, "x").into(), None).code;
+        assert_eq!(code(ErrorCode::SqlSyntax), 1);
+        assert_eq!(code(ErrorCode::NotFound), 3);
+        assert_eq!(code(ErrorCode::Unavailable), 4);
+        assert_eq!(code(ErrorCode::FunctionTimeout), 5);
+        assert_eq!(code(ErrorCode::LimitResultBytes), 5);
+        assert_eq!(code(ErrorCode::QueueFull), 5);
+        assert_eq!(code(ErrorCode::JobCanceled), 130);
     }
 }

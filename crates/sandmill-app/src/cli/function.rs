@@ -95,14 +95,16 @@ impl Function {
                 if one.output == Output::Json {
                     return output::json(&versions);
                 }
-                let newest = &versions.items[0];
+                let Some(newest) = versions.items.first() else {
+                    return Err(Fault::failed(format!("{} has no version", one.name)));
+                };
                 println!(
                     "{}\n  {}",
-                    newest.signature,
-                    newest.doc.replace('\n', "\n  ")
+                    output::plain(&newest.signature),
+                    output::plain(&newest.doc).replace('\n', "\n  ")
                 );
                 for example in &newest.examples {
-                    println!("  example: {example}");
+                    println!("  example: {}", output::plain(example));
                 }
                 for version in &versions.items {
                     println!(

@@ -107,9 +107,12 @@ impl Job {
             Self::Submit(submit) => submit.run().await,
             Self::List(list) => list.run().await,
             Self::Show(one) => {
-                let client = one.target.open().await?.client;
+                let session = one.target.open().await?;
                 show(
-                    &client.job_view(&one.id, Duration::ZERO, None).await?,
+                    &session
+                        .client
+                        .job_view(&one.id, Duration::ZERO, None)
+                        .await?,
                     one.output,
                 )
             }
@@ -126,7 +129,7 @@ impl Job {
             Self::Logs(one) => one.logs().await,
             Self::Plan(one) => {
                 let plan = one.target.open().await?.client.job_plan(&one.id).await?;
-                print!("{}", plan.plan);
+                print!("{}", output::plain(&plan.plan));
                 Ok(())
             }
             Self::Results(one) => {
@@ -138,20 +141,20 @@ impl Job {
 
 impl One {
     async fn logs(&self) -> Result<(), Fault> {
-        let client = self.target.open().await?.client;
+        let session = self.target.open().await?;
         let mut from = 0;
         loop {
-            let page = client.job_logs(&self.id, from).await?;
+            let page = session.client.job_logs(&self.id, from).await?;
             if page.lines.is_empty() {
                 return Ok(());
             }
             for line in &page.lines {
                 match self.output {
                     Output::Json => output::json(line)?,
-                    _ => println!(
-                        "{} {:5} {}: {}",
-                        line.at, line.level, line.function, line.message
-                    ),
+                    _ => {
+                        let text = output::plain(&line.message);
+                        println!("{} {:5} {}: {text}", line.at, line.level, line.function);
+                    }
                 }
             }
             from = page.next;
@@ -161,22 +164,17 @@ impl One {
 
 impl List {
     async fn run(&self) -> Result<(), Fault> {
-        let client = self.target.open().await?.client;
-        let list = client
+        let session = self.target.open().await?;
+        let list = session
+            .client
             .job_list(self.state.as_deref(), self.limit, None)
             .await?;
         if self.output == Output::Json {
             return output::json(&list);
         }
         let row = |job: &JobBody| {
-            let sql: String = job
-                .sql
-                .split_whitespace()
-                .collect::<Vec<_>>()
-                .join(" ")
-                .chars()
-                .take(60)
-                .collect();
+            let words: Vec<_> = job.sql.split_whitespace().collect();
+            let sql = words.join(" ").chars().take(60).collect();
             let rows = job.rows.map(|r| r.to_string()).unwrap_or_default();
             let created = job
                 .created_at
@@ -378,9 +376,10 @@ fn show(job: &JobBody, output: Output) -> Result<(), Fault> {
         );
     }
     line("retry of", job.retry_of.clone());
-    println!("  {}", job.sql.trim().replace('\n', "\n  "));
+    println!("  {}", output::plain(job.sql.trim()).replace('\n', "\n  "));
     if let Some(problem) = &job.error {
-        println!("  error[{}]: {}", problem.code, problem.detail);
+        let text = output::plain(&problem.detail);
+        println!("  error[{}]: {text}", problem.code);
     }
     Ok(())
 }

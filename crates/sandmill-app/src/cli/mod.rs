@@ -18,7 +18,7 @@ use fault::Fault;
 
 const AFTER: &str = "\
 Exit codes: 0 done, 1 the job or the command failed, 2 wrong usage, 3 there is no such thing,
-4 the server cannot be reached, 5 a limit was hit, 130 interrupted.
+4 the server cannot be reached, 5 a limit was hit, 130 interrupted or canceled.
 
 Environment: SANDMILL_URL and SANDMILL_TOKEN name the server; SANDMILL_DATA the data folder;
 SANDMILL_LOG sets the log filter of the server (default info).";

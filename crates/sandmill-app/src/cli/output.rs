@@ -38,6 +38,17 @@ impl Output {
 /// Letters of a cell that are shown.
 const CELL: usize = 60;
 
+/// A text without what would command the terminal. Modules and statements are not ours: their
+/// escape sequences could hide or forge what the reader sees. Line ends and tabs stay.
+pub(crate) fn plain(text: &str) -> String {
+    let commands = |c: char| {
+        (c.is_control() && c != '\n' && c != '\t')
+            // Marks that turn the direction of writing around.
+            || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.replace(commands, "·")
+}
+
 fn cell(value: &Value) -> String {
     let text = match value {
         Value::Null => "NULL".to_owned(),
@@ -45,10 +56,7 @@ fn cell(value: &Value) -> String {
         Value::Number(number) => number_text(number),
         other => other.to_string(),
     };
-    let text: String = text
-        .chars()
-        .map(|c| if c.is_control() { '·' } else { c })
-        .collect();
+    let text = plain(&text).replace(['\n', '\t'], "·");
     match text.char_indices().nth(CELL) {
         Some((cut, _)) => format!("{}…", &text[..cut]),
         None => text,
@@ -86,7 +94,7 @@ pub(crate) fn grid(headers: &[&str], right: &[bool], rows: Vec<Vec<String>>) -> 
         } else {
             CellAlignment::Left
         };
-        Cell::new(text).set_alignment(side)
+        Cell::new(plain(text)).set_alignment(side)
     };
     table.set_header(headers.iter().enumerate().map(|(n, text)| align(n, text)));
     for row in rows {
@@ -159,6 +167,8 @@ mod tests {
         assert_eq!(cell(&json!(1.0 / 3.0)), "0.333333");
         assert_eq!(cell(&json!(12345678901234567u64)), "12345678901234567");
         assert_eq!(cell(&json!("a\x1b[31m\nb")), "a·[31m·b");
+        assert_eq!(plain("a\u{202e}b\u{9b}c\n\td"), "a·b·c\n\td");
+        assert!(!grid(&["\x1b]0;x\x07"], &[], vec![vec!["\x1b[2J".into()]]).contains('\x1b'));
         assert_eq!(cell(&json!("ü".repeat(100))).chars().count(), CELL + 1);
     }
 }

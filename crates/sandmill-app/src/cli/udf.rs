@@ -120,20 +120,24 @@ fn show(found: &Inspection, output: Output) -> Result<(), Fault> {
     if output == Output::Json {
         return output::json(module);
     }
-    println!("package   {} {}", module.package, module.package_version);
+    println!(
+        "package   {} {}",
+        output::plain(&module.package),
+        output::plain(&module.package_version)
+    );
     println!("digest    {}", module.digest);
     println!("size      {} bytes", module.size);
     println!("abi       {}", module.abi);
-    println!("language  {}", module.language);
-    println!("sdk       {}", module.sdk);
+    println!("language  {}", output::plain(&module.language));
+    println!("sdk       {}", output::plain(&module.sdk));
     let imports = if module.imports.is_empty() {
         "none".into()
     } else {
         module.imports.join(", ")
     };
-    println!("imports   {imports}");
+    println!("imports   {}", output::plain(&imports));
     for function in &module.functions {
-        println!("\n{}", function.signature());
+        println!("\n{}", output::plain(&function.signature()));
         let strict = if function.strict {
             "NULL in gives NULL out"
         } else {
@@ -141,12 +145,12 @@ fn show(found: &Inspection, output: Output) -> Result<(), Fault> {
         };
         println!("  {:?}, {strict}", function.volatility);
         if !function.doc.is_empty() {
-            println!("  {}", function.doc.replace('\n', "\n  "));
+            println!("  {}", output::plain(&function.doc).replace('\n', "\n  "));
         }
         function
             .examples
             .iter()
-            .for_each(|example| println!("  example: {example}"));
+            .for_each(|example| println!("  example: {}", output::plain(example)));
     }
     Ok(())
 }
@@ -196,7 +200,12 @@ impl Test {
                     .await?;
             }
             for line in session.client.job_logs(&job.id, 0).await?.lines {
-                eprintln!("{:5} {}: {}", line.level, line.function, line.message);
+                eprintln!(
+                    "{:5} {}: {}",
+                    line.level,
+                    line.function,
+                    output::plain(&line.message)
+                );
             }
             match (job.state, &job.error) {
                 (JobState::Succeeded, _) => match self.output.format() {
