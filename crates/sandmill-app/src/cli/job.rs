@@ -295,6 +295,11 @@ impl Submit {
         };
         match (ended.state, &ended.error) {
             (JobState::Succeeded, _) => print(client, &ended.id, self.output).await,
+            // By somebody else: it ends like one that is interrupted here.
+            (JobState::Canceled, _) => {
+                let message = format!("error[job.canceled]: {} was canceled", ended.id);
+                Err(Fault::interrupted(message))
+            }
             (_, Some(problem)) => {
                 eprintln!("{} {}", ended.id, ended.state.as_str());
                 Err(Fault::problem(problem, Some(&job.sql)))
