@@ -14,7 +14,7 @@ pub fn failure(error: &DataFusionError, sql: &str) -> Failure {
     }
     let root = error.find_root();
     let mut failure = match root {
-        DataFusionError::SQL(parser, _) => syntax(parser),
+        DataFusionError::SQL(parser, _) => syntax(parser, sql),
         DataFusionError::SchemaError(schema, _) => unknown_column(schema),
         DataFusionError::Plan(text) => plan(text),
         DataFusionError::NotImplemented(text) if text.contains("single SQL statement") => {
@@ -122,7 +122,7 @@ fn distance(a: &str, b: &str) -> usize {
     row[b.len()]
 }
 
-fn syntax(error: &ParserError) -> Failure {
+fn syntax(error: &ParserError, sql: &str) -> Failure {
     let text = match error {
         ParserError::TokenizerError(text) | ParserError::ParserError(text) => text.as_str(),
         ParserError::RecursionLimitExceeded => "The statement is nested too deeply",
@@ -130,12 +130,23 @@ fn syntax(error: &ParserError) -> Failure {
     // The parser writes the place at the end of its message.
     let (message, place) = match text.rsplit_once(" at Line: ") {
         Some((message, place)) => (message, numbers(place)),
+        None if text.ends_with("found: EOF") => (text, Some(end(sql))),
         None => (text, None),
     };
     let failure = Failure::new(ErrorCode::SqlSyntax, sentence(message));
     match place {
         Some(position) => failure.at(position),
         None => failure,
+    }
+}
+
+/// The place after the last letter of the text.
+fn end(sql: &str) -> Position {
+    let text = sql.trim_end();
+    let last = text.rsplit('\n').next().unwrap_or(text);
+    Position {
+        line: text.matches('\n').count() as u64 + 1,
+        column: last.chars().count() as u64 + 1,
     }
 }
 
@@ -208,6 +219,7 @@ fn plan(text: &str) -> Failure {
     }
     let types = [
         "No function matches",
+        "failed to match any signature",
         "Failed to coerce",
         "Cannot coerce",
         "type_coercion",
@@ -272,6 +284,10 @@ pub(crate) fn sentence(text: &str) -> String {
         text = rest.trim_start();
     }
     let text = text
+        // What each of a function's signatures had against the arguments.
+        .split(", errors: Error")
+        .next()
+        .unwrap_or(text)
         .split("\nThis issue was likely caused by")
         .next()
         .unwrap_or(text);

@@ -3,10 +3,12 @@
 //! Invariants:
 //! - A statement reads registered tables below the allowed roots and nothing else; it never writes.
 //! - Every query has a session of its own; queries share memory pool, spill folder and file caches.
+//! - A statement that is too deep for the stack is refused before it is parsed or optimised.
 //! - Errors leave as [`sandmill_model::Failure`]: typed, with a position where one is known.
 #![deny(missing_docs)]
 
 mod failure;
+mod limits;
 mod params;
 mod plan;
 mod progress;

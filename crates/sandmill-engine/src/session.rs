@@ -2,6 +2,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use datafusion::catalog::TableProvider;
 use datafusion::common::config::Dialect;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::context::SQLOptions;
@@ -14,7 +15,7 @@ use sandmill_model::{ErrorCode, Failure, Parameter, TableDescription, TableSpec}
 use crate::failure::{failure, table_failure};
 use crate::plan::Plan;
 use crate::tables::{self, Roots};
-use crate::{columns, params};
+use crate::{columns, limits, params};
 
 /// What an engine may use.
 #[derive(Debug, Clone)]
@@ -105,6 +106,16 @@ impl Engine {
         })
     }
 
+    async fn open(
+        &self,
+        context: &SessionContext,
+        spec: &TableSpec,
+    ) -> Result<Arc<dyn TableProvider>, Failure> {
+        let found = self.roots.find(spec)?;
+        let provider = tables::provider(context, &found, spec.format).await;
+        provider.map_err(|e| table_failure(&e, spec))
+    }
+
     fn builder(&self) -> SessionStateBuilder {
         SessionStateBuilder::new()
             .with_config(self.config.clone())
@@ -117,6 +128,7 @@ impl Engine {
     /// # Errors
     /// What is wrong with the statement, its parameters or the tables it names.
     pub async fn plan(&self, query: Query) -> Result<Plan, Failure> {
+        limits::check_text(&query.sql)?;
         let scope = JobScope::new(Arc::clone(&query.context));
         let state = self
             .builder()
@@ -132,18 +144,26 @@ impl Engine {
             .state()
             .sql_to_statement(sql, &Dialect::PostgreSQL)
             .map_err(wrong)?;
+        limits::check_statement(&statement)?;
         let named = context
             .state()
             .resolve_table_references(&statement)
             .map_err(wrong)?;
+        // SHOW TABLES and the like see every table that can be opened.
+        let all = named
+            .iter()
+            .any(|name| name.schema() == Some("information_schema"));
         for spec in &query.tables {
             // Opening a table reads files: only those that the statement names.
-            if !named.iter().any(|name| name.table() == spec.name) {
+            let needed = named.iter().any(|name| name.table() == spec.name);
+            if !needed && !all {
                 continue;
             }
-            let found = self.roots.find(spec)?;
-            let provider = tables::provider(&context, &found, spec.format).await;
-            let provider = provider.map_err(|e| table_failure(&e, spec))?;
+            let provider = match self.open(&context, spec).await {
+                Ok(provider) => provider,
+                Err(failure) if needed => return Err(failure),
+                Err(_) => continue,
+            };
             context
                 .register_table(spec.name.as_str(), provider)
                 .map_err(wrong)?;
@@ -153,6 +173,7 @@ impl Engine {
             let known = query.tables.iter().map(|t| t.name.as_str());
             crate::failure::with_suggestions(failure(&e, sql), known)
         })?;
+        limits::check_plan(&logical)?;
         let allowed = SQLOptions::new()
             .with_allow_ddl(false)
             .with_allow_dml(false)
@@ -191,6 +212,8 @@ fn config(settings: &Settings) -> SessionConfig {
     options.sql_parser.collect_spans = true;
     options.execution.parquet.pushdown_filters = false;
     options.explain.logical_plan_only = false;
+    // A folder is a table with all that lies below it, as `tables.rs` measures it.
+    options.execution.listing_table_ignore_subdirectory = false;
     config
 }
 

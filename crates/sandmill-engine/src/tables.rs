@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{ErrorKind, Read};
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -16,6 +17,7 @@ use datafusion::datasource::listing::{
     ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl,
 };
 use datafusion::prelude::SessionContext;
+use futures::FutureExt;
 use sandmill_model::{ColumnInfo, ErrorCode, Failure, TableFormat, TableSpec};
 use url::Url;
 
@@ -33,6 +35,8 @@ pub(crate) struct Found {
     /// A file, and its ending, or a folder of files with this ending.
     folder: bool,
     ending: String,
+    /// The file whose beginning tells how JSON is written: the first of a folder's.
+    sample: PathBuf,
 }
 
 impl Roots {
@@ -121,6 +125,7 @@ impl Found {
                 bytes: data.len(),
                 folder: false,
                 ending,
+                sample: path.clone(),
                 path,
             });
         }
@@ -130,6 +135,7 @@ impl Found {
             TableFormat::Json => &[".json", ".ndjson", ".jsonl"],
         };
         let (mut bytes, mut ending, mut seen) = (0, None, 0usize);
+        let mut sample: Option<PathBuf> = None;
         let mut folders = vec![path.clone()];
         while let Some(folder) = folders.pop() {
             for entry in fs::read_dir(&folder).map_err(failed)? {
@@ -151,12 +157,25 @@ impl Found {
                 if kind.is_dir() {
                     folders.push(entry.path());
                 } else if let Some(found) = endings.iter().find(|e| name.ends_with(**e)) {
-                    ending.get_or_insert(*found);
+                    // Files are listed by one ending; those with another would be left out.
+                    let first = *ending.get_or_insert(*found);
+                    if first != *found {
+                        let message = format!(
+                            "The folder `{}` of table {} has {first} files and {found} files.",
+                            spec.path, spec.name
+                        );
+                        return Err(Failure::new(ErrorCode::TableFormat, message)
+                            .hint("Give all files of a table the same ending."));
+                    }
                     bytes += entry.metadata().map_err(failed)?.len();
+                    let file = entry.path();
+                    if sample.as_ref().is_none_or(|least| file < *least) {
+                        sample = Some(file);
+                    }
                 }
             }
         }
-        let Some(ending) = ending else {
+        let (Some(ending), Some(sample)) = (ending, sample) else {
             let message = format!(
                 "The folder `{}` of table {} has no {} files.",
                 spec.path,
@@ -169,6 +188,7 @@ impl Found {
             bytes,
             folder: true,
             ending: ending.to_owned(),
+            sample,
             path,
         })
     }
@@ -176,6 +196,20 @@ impl Found {
 
 /// Opens a table: lists its files and finds out its columns.
 pub(crate) async fn provider(
+    context: &SessionContext,
+    found: &Found,
+    format: TableFormat,
+) -> PlanResult<Arc<dyn TableProvider>> {
+    // Readers of damaged files have been seen to panic. They share nothing that could stay broken.
+    let opened = AssertUnwindSafe(open(context, found, format)).catch_unwind();
+    opened.await.unwrap_or_else(|_| {
+        Err(DataFusionError::Execution(
+            "a file is damaged at its beginning or end".into(),
+        ))
+    })
+}
+
+async fn open(
     context: &SessionContext,
     found: &Found,
     format: TableFormat,
@@ -207,13 +241,10 @@ pub(crate) async fn provider(
     Ok(Arc::new(ListingTable::try_new(config)?.with_cache(cache)))
 }
 
-/// Whether a JSON file is one array instead of one object a line.
+/// Whether JSON is written as one array a file instead of one object a line.
 fn is_json_array(found: &Found) -> PlanResult<bool> {
-    if found.folder {
-        return Ok(false);
-    }
     let mut start = [0; 512];
-    let read = fs::File::open(&found.path)?.read(&mut start)?;
+    let read = fs::File::open(&found.sample)?.read(&mut start)?;
     Ok(start[..read].iter().find(|b| !b.is_ascii_whitespace()) == Some(&b'['))
 }
 

@@ -321,8 +321,62 @@ async fn errors_are_typed_and_say_where() {
         Some((2, 3)),
         "{failure:?}"
     );
-    let failure = house.sql("SELECT a\nFRM t").await.expect_err("syntax");
-    assert_eq!(failure.position.map(|p| p.line), Some(2), "{failure:?}");
+    for (sql, line, column) in [("SELECT a\nFRM t", 2, 5), ("SELECT a,\n  (b", 2, 5)] {
+        let failure = house.sql(sql).await.expect_err("syntax");
+        let found = failure.position.map(|p| (p.line, p.column));
+        assert_eq!(found, Some((line, column)), "{failure:?}");
+    }
+}
+
+/// A statement that a user would write runs; one made to exhaust the planner, its stack or its
+/// memory, is refused within a moment. The threads are those of the server.
+#[test]
+fn no_statement_exhausts_the_planner() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_stack_size(8 << 20)
+        .enable_all()
+        .build()
+        .expect("starts");
+    let chain = |levels: usize, step: &str, end: &str| {
+        let steps: Vec<_> = (1..=levels)
+            .map(|n| format!("c{n} AS ({})", step.replace('@', &format!("c{}", n - 1))))
+            .collect();
+        let steps = steps.join(", ");
+        format!("WITH c0 AS (SELECT a AS x FROM t), {steps} SELECT count(*) FROM c{levels} {end}")
+    };
+    let house = Arc::new(House::new());
+    let run = |sql: String| {
+        let house = Arc::clone(&house);
+        runtime.block_on(async move { tokio::spawn(async move { house.sql(&sql).await }).await })
+    };
+    for fine in [
+        format!("SELECT a{} FROM t", " + 1".repeat(400)),
+        format!("SELECT a FROM t WHERE a = 0{}", " OR a = 1".repeat(400)),
+        chain(60, "SELECT x + 1 AS x FROM @", "WHERE x > 1"),
+        chain(8, "SELECT x + x AS x FROM @", "WHERE x > 1"),
+    ] {
+        let answer = run(fine.clone()).expect("no panic");
+        assert!(answer.is_ok(), "{fine:.80}: {answer:?}");
+    }
+    for refused in [
+        format!("SELECT a{} FROM t", " + 1".repeat(20_000)),
+        format!("SELECT {}1{}", "(".repeat(20_000), ")".repeat(20_000)),
+        format!("SELECT 1{}", " UNION ALL SELECT 1".repeat(20_000)),
+        chain(40, "SELECT p.x FROM @ p, @ q", ""),
+        chain(40, "SELECT x + x AS x FROM @", "WHERE x > 1"),
+        chain(40, "SELECT x + x AS x FROM @", "p JOIN t ON p.x = t.a"),
+        chain(2000, "SELECT x + 1 AS x FROM @", ""),
+    ] {
+        let failure = run(refused.clone())
+            .expect("no panic")
+            .expect_err("refused");
+        assert_eq!(
+            failure.code,
+            ErrorCode::SqlUnsupported,
+            "{refused:.80}: {failure:?}"
+        );
+    }
 }
 
 #[tokio::test]
@@ -416,6 +470,45 @@ async fn paths_stay_below_the_roots() {
         Err(ErrorCode::TableFormat)
     );
     assert!(Path::new("/etc/passwd").exists());
+}
+
+#[tokio::test]
+async fn folders_are_tables_with_all_that_lies_below() {
+    let house = House::new();
+    let folder = house.folder.path().join("parts/deep");
+    std::fs::create_dir_all(&folder).expect("made");
+    std::fs::write(folder.join("1.json"), "[{\"x\": 1}, {\"x\": 2}]").expect("written");
+    std::fs::write(folder.join("../2.json"), "[{\"x\": 3}]").expect("written");
+    let ask = async || {
+        let mut query = house.query("SELECT sum(x) FROM p");
+        query.tables = vec![TableSpec {
+            name: "p".into(),
+            path: "parts".into(),
+            format: TableFormat::Json,
+        }];
+        house.run(query).await
+    };
+    assert_eq!(ask().await.expect("reads"), "6");
+    std::fs::write(folder.join("3.ndjson"), "{\"x\": 4}").expect("written");
+    let failure = ask().await.expect_err("two endings");
+    assert_eq!(failure.code, ErrorCode::TableFormat, "{failure:?}");
+    assert!(failure.message.contains(".ndjson files"), "{failure:?}");
+}
+
+#[tokio::test]
+async fn tables_are_listed_even_when_one_is_gone() {
+    let house = House::new();
+    std::fs::remove_file(house.folder.path().join("j.json")).expect("removed");
+    let listed = "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'";
+    let names = house.sql(&format!("{listed} ORDER BY 1")).await;
+    assert_eq!(names.expect("lists"), "l t");
+    assert!(
+        house
+            .sql("SHOW TABLES")
+            .await
+            .expect("lists")
+            .contains("public,t")
+    );
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ pub(crate) fn coerce(function: &Function, given: &[DataType]) -> Result<Vec<Data
     if given.len() != function.arguments.len() {
         let (expected, found) = (function.arguments.len(), given.len());
         return plan_err!(
-            "{ARGUMENTS}{} takes {expected} argument{}, {found} given | Its signature is {signature}.",
+            "{ARGUMENTS}{} takes {expected} argument{}, {found} given | Its signature is {signature}. | ",
             function.name,
             if expected == 1 { "" } else { "s" }
         );
@@ -23,7 +23,7 @@ pub(crate) fn coerce(function: &Function, given: &[DataType]) -> Result<Vec<Data
             target(expected, given).ok_or_else(|| {
                 DataFusionError::Plan(format!(
                     "{ARGUMENTS}argument {name} of {} must be {}, not {} | \
-                     Its signature is {signature}; write CAST(... AS {}) if that is what you mean.",
+                     Its signature is {signature}; write CAST(... AS {}) if that is what you mean. | ",
                     function.name,
                     sql_name(expected),
                     sql_name(given),

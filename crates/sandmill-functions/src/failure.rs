@@ -32,7 +32,10 @@ pub fn failure_of(error: &DataFusionError) -> Option<Failure> {
             Some(DataFusionError::Plan(text) | DataFusionError::Execution(text)) => {
                 let (_, rest) = text.split_once(ARGUMENTS)?;
                 let message = rest.lines().next().unwrap_or(rest).trim();
-                let (message, hint) = message.split_once(" | ").unwrap_or((message, ""));
+                // DataFusion goes on after the last bar with words of its own.
+                let mut parts = message.split(" | ");
+                let message = parts.next().unwrap_or(message);
+                let hint = parts.next().unwrap_or_default();
                 let failure = Failure::new(ErrorCode::FunctionArguments, message);
                 return Some(if hint.is_empty() {
                     failure

@@ -1,7 +1,7 @@
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef};
+use datafusion::arrow::array::{Array, ArrayRef, new_empty_array};
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::{Result, ScalarValue, exec_err};
 use datafusion::logical_expr::{
@@ -90,6 +90,10 @@ impl ScalarUDFImpl for Scalar {
                 "{} is not evaluated while a statement is planned",
                 self.name()
             );
+        }
+        // A batch without rows has no value that could fail.
+        if args.number_rows == 0 && self.scope.is_executing() {
+            return Ok(ColumnarValue::Array(new_empty_array(&function.returns)));
         }
         let arrays = args.args.iter().map(array).collect::<Result<Vec<_>>>()?;
         let all_constant = args
