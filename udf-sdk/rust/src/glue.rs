@@ -100,8 +100,14 @@ mod wasm {
         fn get(column: &Self::Column, row: usize) -> Self;
     }
 
-    /// Constants, spread out; one buffer for each argument.
-    static SPREAD: Single<[Buffer; 32]> = Single(UnsafeCell::new([const { Buffer::new() }; 32]));
+    /// A buffer for each argument.
+    type Buffers = Single<[Buffer; 32]>;
+
+    /// Constants, spread out.
+    static SPREAD: Buffers = Single(UnsafeCell::new([const { Buffer::new() }; 32]));
+
+    /// The starts of constant texts, whose ends are in `SPREAD`.
+    static STARTS: Buffers = Single(UnsafeCell::new([const { Buffer::new() }; 32]));
 
     /// Values of a fixed width: one for each row, also where the host passed a constant. A loop over
     /// them has no factor in its index, which lets compilers compute several rows at once.
@@ -111,16 +117,16 @@ mod wasm {
         if array.length != 1 || rows == 1 {
             values
         } else {
-            spread(values, n, rows)
+            spread(&SPREAD, values, n, rows)
         }
     }
 
     #[inline(never)]
-    fn spread<T: Copy>(value: *const T, n: usize, rows: usize) -> *const T {
+    fn spread<T: Copy>(to: &Buffers, value: *const T, n: usize, rows: usize) -> *const T {
         // SAFETY: one thread; each `n` is used once in a call and is below 32; a constant has one
         // value; the buffer has room for the rows.
         unsafe {
-            let start = (&mut *SPREAD.0.get())[n].reserve(rows * size_of::<T>(), 0) as *mut T;
+            let start = (&mut *to.0.get())[n].reserve(rows * size_of::<T>(), 0) as *mut T;
             let value = *value;
             (0..rows).for_each(|row| *start.add(row) = value);
             start
@@ -182,31 +188,41 @@ mod wasm {
         }
     }
 
-    /// Where texts and bytes lie.
+    /// Where texts and bytes lie: the offsets at which rows start and those at which they end.
     #[derive(Clone, Copy)]
     pub struct Bytes {
-        offsets: *const i32,
+        starts: *const i32,
+        ends: *const i32,
         bytes: *const u8,
-        step: usize,
     }
 
     impl Bytes {
-        fn of(array: &ArrowArray) -> Self {
+        #[inline(always)]
+        fn of(array: &ArrowArray, n: usize, rows: usize) -> Self {
             let offsets = buffer(array, 1) as *const i32;
+            // SAFETY: the host lays out one offset more than rows.
+            let next = unsafe { offsets.add(1) };
+            let (starts, ends) = if array.length != 1 || rows == 1 {
+                (offsets, next)
+            } else {
+                (
+                    spread(&STARTS, offsets, n, rows),
+                    spread(&SPREAD, next, n, rows),
+                )
+            };
             Self {
-                offsets,
+                starts,
+                ends,
                 bytes: buffer(array, 2) as *const u8,
-                step: step(array),
             }
         }
 
         #[inline(always)]
         fn get<'a>(&self, row: usize) -> &'a [u8] {
-            let row = row * self.step;
-            // SAFETY: the host lays out one offset more than rows, rising, within the bytes, which
-            // stay as they are until the call returns.
+            // SAFETY: the offsets of the host rise and lie within the bytes, which stay as they are
+            // until the call returns.
             unsafe {
-                let (from, to) = (*self.offsets.add(row), *self.offsets.add(row + 1));
+                let (from, to) = (*self.starts.add(row), *self.ends.add(row));
                 core::slice::from_raw_parts(self.bytes.add(from as usize), (to - from) as usize)
             }
         }
@@ -217,8 +233,8 @@ mod wasm {
             impl Argument for $t {
                 type Column = Bytes;
                 #[inline(always)]
-                fn column(array: &ArrowArray, _: usize, _: usize) -> Bytes {
-                    Bytes::of(array)
+                fn column(array: &ArrowArray, n: usize, rows: usize) -> Bytes {
+                    Bytes::of(array, n, rows)
                 }
                 #[inline(always)]
                 fn get(column: &Bytes, row: usize) -> Self {
@@ -281,6 +297,13 @@ mod wasm {
         fn start(rows: usize) -> Self::Sink;
         /// Writes the value of a row; rows come in order.
         fn put(self, sink: &mut Self::Sink, row: usize);
+        /// Writes the values of a part that begins at `row`, a multiple of `N`.
+        #[inline(always)]
+        fn put_part<const N: usize>(values: [Self; N], sink: &mut Self::Sink, row: usize) {
+            for (n, value) in values.into_iter().enumerate() {
+                value.put(sink, row + n);
+            }
+        }
         /// Writes something for a row that is NULL.
         fn nothing(sink: &mut Self::Sink, row: usize);
     }
@@ -298,6 +321,17 @@ mod wasm {
         fn put(self, sink: &mut *mut u8, row: usize) {
             // SAFETY: `start` reserved a bit for every row.
             unsafe { *sink.add(row / 8) |= u8::from(self) << (row % 8) }
+        }
+        #[inline(always)]
+        fn put_part<const N: usize>(values: [bool; N], sink: &mut *mut u8, row: usize) {
+            for (n, bits) in values.chunks_exact(8).enumerate() {
+                let byte = bits
+                    .iter()
+                    .rev()
+                    .fold(0, |byte, bit| byte << 1 | u8::from(*bit));
+                // SAFETY: as in `put`; a part is whole bytes.
+                unsafe { *sink.add(row / 8 + n) = byte }
+            }
         }
         #[inline(always)]
         fn nothing(_: &mut *mut u8, _: usize) {}
@@ -326,29 +360,36 @@ mod wasm {
             }
         }
 
-        /// Room for `end` bytes, of which `used` are there. Takes values, not the sink itself, which
-        /// would move to memory for the sake of a call that is rare.
-        #[cold]
-        #[inline(never)]
-        fn grow(used: usize, end: usize, row: usize) -> (*mut u8, usize) {
-            if end > i32::MAX as usize {
-                fail(abi::NO_MEMORY, row as i64, "");
-            }
-            (output().bytes.reserve(end, used), output().bytes.size())
-        }
-
+        /// Room for `more` bytes. Hands values over, not the sink itself, which would move to memory
+        /// for the sake of a call that is rare.
         #[inline(always)]
-        fn put(&mut self, bytes: &[u8], row: usize) {
-            let end = self.used + bytes.len();
-            if end > self.size {
+        fn room(&mut self, more: u64, row: usize) {
+            let end = self.used as u64 + more;
+            if end > self.size as u64 {
                 (self.bytes, self.size) = Self::grow(self.used, end, row);
             }
-            // SAFETY: there is room for the bytes, and `start` reserved an offset for every row.
+        }
+
+        #[cold]
+        #[inline(never)]
+        fn grow(used: usize, end: u64, row: usize) -> (*mut u8, usize) {
+            if end > i32::MAX as u64 {
+                fail(abi::NO_MEMORY, row as i64, "");
+            }
+            let bytes = &mut output().bytes;
+            (bytes.reserve(end as usize, used), bytes.size())
+        }
+
+        /// # Safety
+        /// There is room for the bytes.
+        #[inline(always)]
+        unsafe fn put(&mut self, bytes: &[u8], row: usize) {
+            // SAFETY: as promised, and `start` reserved an offset for every row.
             unsafe {
                 copy(bytes.as_ptr(), self.bytes.add(self.used), bytes.len());
-                *self.offsets.add(row + 1) = end as i32;
+                self.used += bytes.len();
+                *self.offsets.add(row + 1) = self.used as i32;
             }
-            self.used = end;
         }
     }
 
@@ -367,6 +408,13 @@ mod wasm {
                     let (first, last) = (first.read_unaligned(), last.read_unaligned());
                     (to as *mut u64).write_unaligned(first);
                     (to.add(length - 8) as *mut u64).write_unaligned(last);
+                }
+                17..=32 => {
+                    type Wide = [u64; 2];
+                    let (first, last) = (from as *const Wide, from.add(length - 16) as *const Wide);
+                    let (first, last) = (first.read_unaligned(), last.read_unaligned());
+                    (to as *mut Wide).write_unaligned(first);
+                    (to.add(length - 16) as *mut Wide).write_unaligned(last);
                 }
                 4..=7 => {
                     let (first, last) = (from as *const u32, from.add(length - 4) as *const u32);
@@ -396,11 +444,24 @@ mod wasm {
                 }
                 #[inline(always)]
                 fn put(self, sink: &mut ByteSink, row: usize) {
-                    sink.put(self.as_ref(), row);
+                    let bytes: &[u8] = self.as_ref();
+                    sink.room(bytes.len() as u64, row);
+                    // SAFETY: there is room now.
+                    unsafe { sink.put(bytes, row) }
+                }
+                #[inline(always)]
+                fn put_part<const N: usize>(values: [Self; N], sink: &mut ByteSink, row: usize) {
+                    let length = |value: &Self| AsRef::<[u8]>::as_ref(value).len() as u64;
+                    sink.room(values.iter().map(length).sum(), row);
+                    for (n, value) in values.iter().enumerate() {
+                        // SAFETY: there is room for all of them.
+                        unsafe { sink.put(value.as_ref(), row + n) }
+                    }
                 }
                 #[inline(always)]
                 fn nothing(sink: &mut ByteSink, row: usize) {
-                    sink.put(&[], row);
+                    // SAFETY: nothing needs no room.
+                    unsafe { sink.put(&[], row) }
                 }
             }
         )* };
@@ -448,10 +509,6 @@ mod wasm {
         }
     }
 
-    /// Rows that are computed between two looks at the loop: enough that the engine's check for
-    /// deadlines, once a round, costs nothing.
-    const ROUND: usize = 8;
-
     /// Computes a column row by row.
     ///
     /// # Safety
@@ -494,24 +551,49 @@ mod wasm {
                 }
             }
         } else {
-            let mut put = |row| {
-                if let Some(value) = compute(row).value(row) {
-                    value.put(&mut sink, row);
-                }
+            // Such a function has a value for each row.
+            let value = |row| match compute(row).value(row) {
+                Some(value) => value,
+                None => core::arch::wasm32::unreachable(),
             };
+            // Between two rounds the engine looks at the deadline. Where a row costs little, the
+            // compiler unrolls the loop over parts, so that this costs nothing; where it costs much,
+            // the parts stay a loop. Texts cost more than the look.
             let mut row = 0;
-            while row + ROUND <= rows {
-                for n in 0..ROUND {
-                    put(row + n);
+            if R::Value::BYTES {
+                while row + 4 <= rows {
+                    part::<R, 4>(&mut sink, row, &value);
+                    row += 4;
                 }
-                row += ROUND;
+            } else {
+                while row + 32 <= rows {
+                    for _ in 0..4 {
+                        part::<R, 8>(&mut sink, row, &value);
+                        row += 8;
+                    }
+                }
             }
             while row < rows {
-                put(row);
+                value(row).put(&mut sink, row);
                 row += 1;
             }
         }
         finish(out, rows, nulls, if R::Value::BYTES { 3 } else { 2 });
+    }
+
+    /// Computes `N` rows, then writes them. For all the compiler knows, what is written could be what
+    /// is read next: between writes it could not compute two rows at once.
+    #[inline(always)]
+    fn part<R: Return, const N: usize>(
+        sink: &mut <R::Value as Value>::Sink,
+        row: usize,
+        value: &impl Fn(usize) -> R::Value,
+    ) {
+        R::Value::put_part(
+            core::array::from_fn::<_, N, _>(|n| value(row + n)),
+            sink,
+            row,
+        );
     }
 
     fn finish(out: *mut ArrowArray, rows: usize, nulls: usize, buffers: usize) {
