@@ -189,6 +189,14 @@ pub fn run() {
         &format!("{:.1} µs", warm / 1e3),
         "≤ 10 µs",
     );
+    let first = nanos(300, || {
+        drop(Call::new(&module, "same", vec![longs.slice(0, 1)]).run());
+    });
+    line(
+        "the same with a call of one row in between",
+        &format!("{:.1} µs", first / 1e3),
+        "",
+    );
     line(
         "module from compiled code on disk",
         &format!("{:.2} ms", cold(&wasm, &tenant) / 1e6),

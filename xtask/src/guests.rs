@@ -89,6 +89,7 @@ pub fn build(home: &Home) -> Outcome<PathBuf> {
             .arg("-o")
             .arg(&built))?;
         finish(&built, &out)?;
+        let _ = fs::remove_file(&built);
     }
     Ok(folder)
 }

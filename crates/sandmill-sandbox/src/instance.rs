@@ -4,15 +4,16 @@ use std::time::{Duration, Instant};
 use arrow::array::{Array, ArrayRef, new_null_array};
 use arrow::compute::concat;
 use sandmill_abi::{BUFFER_ALIGN, SCALAR_PREFIX, limits};
-use wasmtime::{Memory, Store, TypedFunc, UpdateDeadline, WasmBacktrace};
+use wasmtime::{Memory, Store, TypedFunc, UpdateDeadline, WasmParams, WasmResults};
 
 use crate::context::Context;
-use crate::error::{Error, Trap, clean};
-use crate::host::{self, State, Stop};
+use crate::error::{Error, Trap};
+use crate::host::{self, State};
 use crate::manifest::Function;
 use crate::read::{Promise, allocation, read, strict_nulls};
 use crate::sandbox::{Core, Module};
 use crate::slots::Slot;
+use crate::trap::explain;
 use crate::write::{Plan, Source, slice};
 
 /// An argument of a call.
@@ -58,7 +59,9 @@ pub struct Instance {
     free: TypedFunc<(i32, i32, i32), ()>,
     out_free: Option<TypedFunc<i32, ()>>,
     release: u32,
-    functions: Vec<Entry>,
+    guest: wasmtime::Instance,
+    /// Those that were called.
+    functions: Vec<Option<Entry>>,
     /// Start and size of the arena that arguments are written into.
     arena: (u32, usize),
     poisoned: bool,
@@ -70,7 +73,23 @@ pub struct Instance {
 struct Entry {
     name: Arc<str>,
     call: Scalar,
+    /// Rows of earlier calls.
     rows: u64,
+}
+
+/// An exported function, if it is there. Looking for it by type at once would make an error, with a
+/// backtrace, for each that a module may leave out.
+fn export<P: WasmParams, R: WasmResults>(
+    guest: &wasmtime::Instance,
+    store: &mut Store<State>,
+    name: &str,
+) -> Option<TypedFunc<P, R>> {
+    let function = guest.get_func(&mut *store, name)?;
+    function.typed(&*store).ok()
+}
+
+fn missing(name: &str) -> Error {
+    Error::Invalid(format!("it does not export `{name}` as it must"))
 }
 
 /// Counts the instance in the pool and in the clock.
@@ -118,40 +137,16 @@ impl Instance {
             .code
             .instantiate(&mut store)
             .map_err(|e| explain(&e, store.data(), None))?;
-        let missing =
-            |name: &str| Error::Invalid(format!("it does not export `{name}` as it must"));
         let memory = guest
             .get_memory(&mut store, "memory")
             .ok_or_else(|| missing("memory"))?;
         store.data_mut().memory = Some(memory);
-        macro_rules! function {
-            ($name:expr) => {
-                guest
-                    .get_typed_func(&mut store, $name)
-                    .map_err(|_| missing($name))?
-            };
-        }
-        let (alloc, free) = (function!("sm_alloc"), function!("sm_free"));
-        let out_free = guest.get_typed_func(&mut store, "sm_out_free").ok();
-        let functions = module.0.manifest.functions.iter().map(|function| {
-            let export = format!("{SCALAR_PREFIX}{}", function.name);
-            let call = guest
-                .get_typed_func(&mut store, &export)
-                .map_err(|_| missing(&export))?;
-            Ok(Entry {
-                name: Arc::from(function.name.as_str()),
-                call,
-                rows: 0,
-            })
-        });
-        let functions = functions.collect::<Result<_, Error>>()?;
-        let initialize = guest
-            .get_typed_func::<(), ()>(&mut store, "_initialize")
-            .ok();
-        let init = guest.get_typed_func::<(), i32>(&mut store, "sm_init").ok();
-        let release = guest
-            .get_typed_func::<(), i32>(&mut store, "sm_release_index")
-            .ok();
+        let alloc = export(&guest, &mut store, "sm_alloc").ok_or_else(|| missing("sm_alloc"))?;
+        let free = export(&guest, &mut store, "sm_free").ok_or_else(|| missing("sm_free"))?;
+        let out_free = export(&guest, &mut store, "sm_out_free");
+        let initialize = export::<(), ()>(&guest, &mut store, "_initialize");
+        let init = export::<(), i32>(&guest, &mut store, "sm_init");
+        let release = export::<(), i32>(&guest, &mut store, "sm_release_index");
         let mut instance = Self {
             module: module.clone(),
             store,
@@ -160,7 +155,8 @@ impl Instance {
             free,
             out_free,
             release: 0,
-            functions,
+            guest,
+            functions: module.0.manifest.functions.iter().map(|_| None).collect(),
             arena: (0, 0),
             poisoned: false,
             timings: Timings::default(),
@@ -291,16 +287,28 @@ impl Instance {
         plan.write(sources, arena, base, self.release);
         let written = Instant::now();
 
-        let entry = &self.functions[function];
+        let entry = match &mut self.functions[function] {
+            Some(entry) => entry,
+            unknown => {
+                let name = format!("{SCALAR_PREFIX}{}", described.name);
+                unknown.insert(Entry {
+                    call: export(&self.guest, &mut self.store, &name)
+                        .ok_or_else(|| missing(&name))?,
+                    name: Arc::from(described.name.as_str()),
+                    rows: 0,
+                })
+            }
+        };
         let (call, out) = (entry.call.clone(), base + plan.out as u32);
-        let running = Arc::clone(&entry.name);
+        let (running, before) = (Arc::clone(&entry.name), entry.rows);
+        entry.rows += rows as u64;
         let state = self.store.data_mut();
         state.running = running;
         state.refused_growth = false;
         state.call_end = written + state.call_limit;
         let raw = (base.cast_signed(), rows as i32, out.cast_signed());
         let result = call.call(&mut self.store, raw);
-        let status = self.landed(result, Some(function))?;
+        let status = self.landed(result, Some(before))?;
         self.succeeded(status)?;
         let called = Instant::now();
 
@@ -323,7 +331,7 @@ impl Instance {
         let array = array.inspect_err(|_| self.poisoned = true)?;
         if let Some(out_free) = self.out_free.clone() {
             let result = out_free.call(&mut self.store, out.cast_signed());
-            self.landed(result, Some(function))?;
+            self.landed(result, Some(before))?;
         }
         let timings = &mut self.timings;
         timings.calls += 1;
@@ -331,7 +339,6 @@ impl Instance {
         timings.copy_nanos += nanos(written - started);
         timings.call_nanos += nanos(called - written);
         timings.validate_nanos += nanos(called.elapsed());
-        self.functions[function].rows += rows as u64;
         Ok(array)
     }
 
@@ -374,15 +381,11 @@ impl Instance {
         Ok(false)
     }
 
-    /// Translates the end of a call into the guest; a failed one poisons the instance.
-    fn landed<T>(
-        &mut self,
-        result: wasmtime::Result<T>,
-        function: Option<usize>,
-    ) -> Result<T, Error> {
+    /// Translates the end of a call into the guest, `before` which a function had so many rows; a
+    /// failed one poisons the instance.
+    fn landed<T>(&mut self, result: wasmtime::Result<T>, before: Option<u64>) -> Result<T, Error> {
         result.map_err(|e| {
             self.poisoned = true;
-            let before = function.map(|f| self.functions[f].rows);
             explain(&e, self.store.data(), before)
         })
     }
@@ -433,93 +436,4 @@ fn check_arguments(
 
 fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
-}
-
-/// Finds out why wasmtime ended a call. `before` counts the rows of earlier calls.
-fn explain(error: &wasmtime::Error, state: &State, before: Option<u64>) -> Error {
-    let frames = frames(error);
-    let memory = Trap::Memory {
-        limit: state.memory_limit as u64,
-    };
-    let trap = |cause, message| Error::Trap {
-        cause,
-        message,
-        frames: frames.clone(),
-    };
-    if let Some(stop) = error.downcast_ref::<Stop>() {
-        return match stop.clone() {
-            Stop::Fail {
-                code: -2, message, ..
-            } => trap(memory, some(message)),
-            Stop::Fail { code, row, message } => Error::Guest {
-                code,
-                row: u64::try_from(row)
-                    .ok()
-                    .map(|row| row.saturating_add(before.unwrap_or(0))),
-                message: some(message).unwrap_or_else(|| "the function gave no reason".into()),
-            },
-            Stop::Abort(message) => trap(Trap::Abort, Some(message)),
-            Stop::Deadline => trap(
-                Trap::Deadline {
-                    limit: state.call_limit,
-                },
-                None,
-            ),
-            Stop::JobDeadline => trap(Trap::JobDeadline, None),
-            Stop::Cancelled => trap(Trap::Cancelled, None),
-        };
-    }
-    use wasmtime::Trap as Machine;
-    match error.downcast_ref::<Machine>() {
-        Some(Machine::UnreachableCodeReached) if state.refused_growth => trap(memory, None),
-        Some(Machine::StackOverflow) => trap(Trap::Stack, None),
-        Some(Machine::MemoryOutOfBounds | Machine::TableOutOfBounds | Machine::HeapMisaligned) => {
-            trap(Trap::OutOfBounds, None)
-        }
-        Some(Machine::UnreachableCodeReached) => trap(Trap::Unreachable, None),
-        Some(
-            Machine::IntegerOverflow
-            | Machine::IntegerDivisionByZero
-            | Machine::BadConversionToInteger,
-        ) => trap(Trap::Arithmetic, None),
-        Some(Machine::IndirectCallToNull | Machine::BadSignature) => trap(Trap::IndirectCall, None),
-        Some(other) => trap(Trap::Other, Some(other.to_string())),
-        // Not a trap: the module does not fit the pool, for example a memory above the cap.
-        None => {
-            let text = clean(format!("{error:#}").as_bytes(), 500);
-            if text.contains("memory") {
-                trap(memory, Some(text))
-            } else {
-                Error::Invalid(text)
-            }
-        }
-    }
-}
-
-fn some(text: String) -> Option<String> {
-    (!text.is_empty()).then_some(text)
-}
-
-/// Names of the guest's functions that were running, innermost first.
-fn frames(error: &wasmtime::Error) -> Vec<String> {
-    let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else {
-        return Vec::new();
-    };
-    let name = |frame: &wasmtime::FrameInfo| match frame.func_name() {
-        Some(name) => clean(rustc_name(name).as_bytes(), 200),
-        None => format!("function {}", frame.func_index()),
-    };
-    backtrace
-        .frames()
-        .iter()
-        .take(limits::FRAMES)
-        .map(name)
-        .collect()
-}
-
-/// A mangled Rust name without its hash suffix; other names as they are.
-fn rustc_name(name: &str) -> &str {
-    name.split_once("::h")
-        .filter(|(_, hash)| hash.len() == 16)
-        .map_or(name, |(name, _)| name)
 }

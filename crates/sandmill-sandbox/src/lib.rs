@@ -23,6 +23,7 @@ mod manifest;
 mod read;
 mod sandbox;
 mod slots;
+mod trap;
 mod types;
 mod write;
 
