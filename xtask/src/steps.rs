@@ -26,9 +26,11 @@ pub fn check(home: &Home) -> Outcome {
             run(&mut home.cargo(&["install", "--locked", "cargo-deny"]))?;
         }
         run(&mut home.cargo(&["deny", "check", "licenses", "bans", "sources"]))?;
-        if run(&mut home.cargo(&["deny", "check", "advisories"])).is_err() {
-            println!("the advisory check did not pass or could not reach its database; see above");
+        if run(&mut home.cargo(&["deny", "fetch", "db"])).is_err() {
+            println!("advisories are not checked: their database cannot be reached from here");
+            return Ok(());
         }
+        run(&mut home.cargo(&["deny", "check", "advisories"]))?;
         Ok(())
     })
 }

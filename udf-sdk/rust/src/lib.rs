@@ -24,6 +24,7 @@ extern crate self as sandmill;
     reason = "generated: not every part is used on every target"
 )]
 mod abi;
+#[cfg(target_arch = "wasm32")]
 #[doc(hidden)]
 pub mod glue;
 mod host;
