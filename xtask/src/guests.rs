@@ -15,7 +15,7 @@ const RUST: &[(&str, &str)] = &[
 ];
 const C: &[(&str, &str)] = &[
     ("conformance_c", "tests/guests/conformance/c"),
-    ("demo_text", "tests/guests/demo_text"),
+    ("demo_text", "udf-sdk/templates/c/src"),
 ];
 
 /// Builds what is older than its sources and gives the folder.
@@ -58,11 +58,20 @@ pub fn build(home: &Home) -> Outcome<PathBuf> {
             continue;
         }
         println!("building {name} (C)");
-        let files = fs::read_dir(&source).map_err(|e| format!("{path}: {e}"))?;
-        let files = files
-            .flatten()
-            .map(|e| e.path())
-            .filter(|p| p.extension().is_some_and(|e| e == "c"));
+        let copies = home.target.join("guest-build").join(name);
+        fs::create_dir_all(&copies).map_err(|e| format!("{}: {e}", copies.display()))?;
+        let mut files = Vec::new();
+        for entry in fs::read_dir(&source).map_err(|e| format!("{path}: {e}"))? {
+            let file = entry.map_err(|e| format!("{path}: {e}"))?;
+            let copy = copies.join(file.file_name());
+            if copy.extension().is_some_and(|e| e == "c") {
+                let text = fs::read_to_string(file.path()).map_err(|e| format!("{path}: {e}"))?;
+                // As `sandmill udf new` fills in the template.
+                fs::write(&copy, text.replace("\"NAME\"", &format!("\"{name}\"")))
+                    .map_err(|e| format!("{}: {e}", copy.display()))?;
+                files.push(copy);
+            }
+        }
         let built = folder.join(format!("{name}.new"));
         run(Command::new(toolchains::clang()?)
             .args([

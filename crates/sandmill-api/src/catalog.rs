@@ -9,7 +9,7 @@ use sandmill_store::FunctionRecord;
 
 use crate::extract::{Body, Caller, bytes};
 use crate::problem::ApiError;
-use crate::router::State;
+use crate::state::State;
 
 fn function(record: FunctionRecord) -> Function {
     Function::new(

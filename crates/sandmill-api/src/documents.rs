@@ -9,7 +9,7 @@ use sandmill_model::ErrorCode;
 
 use crate::extract::Caller;
 use crate::problem::ApiError;
-use crate::router::State;
+use crate::state::State;
 
 static ERRORS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../docs/errors");
 

@@ -11,7 +11,7 @@ use sandmill_store::Role;
 use serde::de::DeserializeOwned;
 
 use crate::problem::ApiError;
-use crate::router::State;
+use crate::state::State;
 use crate::tokens;
 
 /// Who asks.

@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use crate::extract::{Body, Caller, Params, duration};
 use crate::problem::ApiError;
-use crate::router::State;
+use crate::state::State;
 
 /// Longest wait of one request.
 const WAIT: Duration = Duration::from_secs(30);

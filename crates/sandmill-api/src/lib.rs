@@ -14,6 +14,8 @@ mod jobs;
 mod problem;
 mod results;
 mod router;
+mod state;
 pub mod tokens;
 
-pub use router::{Settings, State, openapi, router};
+pub use router::{openapi, router};
+pub use state::{Settings, State};

@@ -16,7 +16,7 @@ use crate::encode::{Encoder, Format, decode, json_rows};
 use crate::extract::{Caller, Params};
 use crate::jobs::job_id;
 use crate::problem::ApiError;
-use crate::router::State;
+use crate::state::State;
 
 #[derive(Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]

@@ -7,7 +7,6 @@ use axum::http::{HeaderName, HeaderValue};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use sandmill_jobs::Service;
 use sandmill_model::ErrorCode;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
@@ -17,37 +16,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::problem::{ApiError, REQUEST_ID};
+use crate::state::State;
 use crate::{catalog, documents, jobs, results};
-
-/// Limits of requests.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// Bytes of a JSON body.
-    pub body_bytes: usize,
-    /// Bytes of an uploaded module.
-    pub module_bytes: usize,
-    /// Rows of one page.
-    pub page_rows: u64,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            body_bytes: 2 << 20,
-            module_bytes: sandmill_abi::limits::MODULE_BYTES,
-            page_rows: 100_000,
-        }
-    }
-}
-
-/// What the handlers share.
-#[derive(Clone)]
-pub struct State {
-    /// The jobs.
-    pub jobs: Service,
-    /// Limits.
-    pub settings: Settings,
-}
 
 #[derive(OpenApi)]
 #[openapi(

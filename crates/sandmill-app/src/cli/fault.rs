@@ -2,7 +2,7 @@ use std::process::ExitCode;
 
 use sandmill_api_types::{ClientError, Problem};
 
-use super::output;
+use super::terminal::plain;
 
 /// Why a command ends without success.
 pub(crate) struct Fault {
@@ -79,7 +79,7 @@ impl Fault {
     /// Prints it and gives the exit code.
     pub(crate) fn show(self) -> ExitCode {
         // Guests and servers write parts of it.
-        eprintln!("{}", output::plain(&self.message));
+        eprintln!("{}", plain(&self.message));
         ExitCode::from(self.code)
     }
 }

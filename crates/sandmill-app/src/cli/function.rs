@@ -5,42 +5,25 @@ use sandmill_api_types::Function as FunctionBody;
 
 use super::fault::Fault;
 use super::output::{self, Output};
-use super::session::Target;
+use super::session::{Listing, Named, Target};
+use super::terminal::plain;
 
 #[derive(Subcommand)]
 pub(crate) enum Function {
     /// Publish the functions of a module.
     Upload(Upload),
     /// List functions.
-    List(List),
+    List(Listing),
     /// Show a function and its versions.
-    Show(One),
+    Show(Named),
     /// Delete a function with all versions.
-    Delete(One),
+    Delete(Named),
 }
 
 #[derive(Args)]
 pub(crate) struct Upload {
     /// The module.
     module: PathBuf,
-    #[arg(short, long, value_enum, default_value = "table")]
-    output: Output,
-    #[command(flatten)]
-    target: Target,
-}
-
-#[derive(Args)]
-pub(crate) struct List {
-    #[arg(short, long, value_enum, default_value = "table")]
-    output: Output,
-    #[command(flatten)]
-    target: Target,
-}
-
-#[derive(Args)]
-pub(crate) struct One {
-    /// The function's name.
-    name: String,
     #[arg(short, long, value_enum, default_value = "table")]
     output: Output,
     #[command(flatten)]
@@ -100,11 +83,11 @@ impl Function {
                 };
                 println!(
                     "{}\n  {}",
-                    output::plain(&newest.signature),
-                    output::plain(&newest.doc).replace('\n', "\n  ")
+                    plain(&newest.signature),
+                    plain(&newest.doc).replace('\n', "\n  ")
                 );
                 for example in &newest.examples {
-                    println!("  example: {}", output::plain(example));
+                    println!("  example: {}", plain(example));
                 }
                 for version in &versions.items {
                     println!(

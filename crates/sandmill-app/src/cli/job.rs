@@ -12,6 +12,7 @@ use sandmill_api_types::{
 use super::fault::Fault;
 use super::output::{self, Output};
 use super::session::Target;
+use super::terminal::plain;
 
 /// Rows of a result that a table shows.
 const SHOWN: u64 = 100;
@@ -129,7 +130,7 @@ impl Job {
             Self::Logs(one) => one.logs().await,
             Self::Plan(one) => {
                 let plan = one.target.open().await?.client.job_plan(&one.id).await?;
-                print!("{}", output::plain(&plan.plan));
+                print!("{}", plain(&plan.plan));
                 Ok(())
             }
             Self::Results(one) => {
@@ -152,7 +153,7 @@ impl One {
                 match self.output {
                     Output::Json => output::json(line)?,
                     _ => {
-                        let text = output::plain(&line.message);
+                        let text = plain(&line.message);
                         println!("{} {:5} {}: {text}", line.at, line.level, line.function);
                     }
                 }
@@ -381,9 +382,9 @@ fn show(job: &JobBody, output: Output) -> Result<(), Fault> {
         );
     }
     line("retry of", job.retry_of.clone());
-    println!("  {}", output::plain(job.sql.trim()).replace('\n', "\n  "));
+    println!("  {}", plain(job.sql.trim()).replace('\n', "\n  "));
     if let Some(problem) = &job.error {
-        let text = output::plain(&problem.detail);
+        let text = plain(&problem.detail);
         println!("  error[{}]: {text}", problem.code);
     }
     Ok(())

@@ -8,6 +8,7 @@ mod output;
 mod serve;
 mod session;
 mod table;
+mod terminal;
 mod udf;
 
 use std::process::ExitCode;

@@ -4,7 +4,28 @@ use clap::Args;
 use sandmill_api_types::{Client, NewTable};
 
 use super::fault::Fault;
+use super::output::Output;
 use crate::{Server, Settings};
+
+/// What a command takes that lists things.
+#[derive(Args)]
+pub(crate) struct Listing {
+    #[arg(short, long, value_enum, default_value = "table")]
+    pub output: Output,
+    #[command(flatten)]
+    pub target: Target,
+}
+
+/// What a command takes that is about one thing.
+#[derive(Args)]
+pub(crate) struct Named {
+    /// Its name.
+    pub name: String,
+    #[arg(short, long, value_enum, default_value = "table")]
+    pub output: Output,
+    #[command(flatten)]
+    pub target: Target,
+}
 
 /// Which server a command talks to.
 #[derive(Args, Clone)]

@@ -3,18 +3,18 @@ use sandmill_api_types::{Table as TableBody, TableFormat};
 
 use super::fault::Fault;
 use super::output::{self, Output};
-use super::session::Target;
+use super::session::{Listing, Named, Target};
 
 #[derive(Subcommand)]
 pub(crate) enum Table {
     /// Register a table.
     Add(Add),
     /// List tables.
-    List(List),
+    List(Listing),
     /// Show a table and its columns.
-    Show(One),
+    Show(Named),
     /// Forget a table; its files stay.
-    Delete(One),
+    Delete(Named),
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -36,24 +36,6 @@ pub(crate) struct Add {
     /// Replace a table of this name.
     #[arg(long)]
     replace: bool,
-    #[command(flatten)]
-    target: Target,
-}
-
-#[derive(Args)]
-pub(crate) struct List {
-    #[arg(short, long, value_enum, default_value = "table")]
-    output: Output,
-    #[command(flatten)]
-    target: Target,
-}
-
-#[derive(Args)]
-pub(crate) struct One {
-    /// The table's name.
-    name: String,
-    #[arg(short, long, value_enum, default_value = "table")]
-    output: Output,
     #[command(flatten)]
     target: Target,
 }

@@ -11,6 +11,7 @@ use sandmill_sandbox::{Inspection, inspect};
 use super::fault::Fault;
 use super::output::{self, Output};
 use super::session::Target;
+use super::terminal::plain;
 
 #[derive(Subcommand)]
 pub(crate) enum Udf {
@@ -122,22 +123,22 @@ fn show(found: &Inspection, output: Output) -> Result<(), Fault> {
     }
     println!(
         "package   {} {}",
-        output::plain(&module.package),
-        output::plain(&module.package_version)
+        plain(&module.package),
+        plain(&module.package_version)
     );
     println!("digest    {}", module.digest);
     println!("size      {} bytes", module.size);
     println!("abi       {}", module.abi);
-    println!("language  {}", output::plain(&module.language));
-    println!("sdk       {}", output::plain(&module.sdk));
+    println!("language  {}", plain(&module.language));
+    println!("sdk       {}", plain(&module.sdk));
     let imports = if module.imports.is_empty() {
         "none".into()
     } else {
         module.imports.join(", ")
     };
-    println!("imports   {}", output::plain(&imports));
+    println!("imports   {}", plain(&imports));
     for function in &module.functions {
-        println!("\n{}", output::plain(&function.signature()));
+        println!("\n{}", plain(&function.signature()));
         let strict = if function.strict {
             "NULL in gives NULL out"
         } else {
@@ -145,12 +146,12 @@ fn show(found: &Inspection, output: Output) -> Result<(), Fault> {
         };
         println!("  {:?}, {strict}", function.volatility);
         if !function.doc.is_empty() {
-            println!("  {}", output::plain(&function.doc).replace('\n', "\n  "));
+            println!("  {}", plain(&function.doc).replace('\n', "\n  "));
         }
         function
             .examples
             .iter()
-            .for_each(|example| println!("  example: {}", output::plain(example)));
+            .for_each(|example| println!("  example: {}", plain(example)));
     }
     Ok(())
 }
@@ -204,7 +205,7 @@ impl Test {
                     "{:5} {}: {}",
                     line.level,
                     line.function,
-                    output::plain(&line.message)
+                    plain(&line.message)
                 );
             }
             match (job.state, &job.error) {
