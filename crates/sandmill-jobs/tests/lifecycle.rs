@@ -38,6 +38,8 @@ impl Runner for Script {
             arguments: vec![],
             returns: "BIGINT".into(),
             returns_format: "l".into(),
+            variadic: false,
+            inputs: vec![],
             nullable: true,
             strict: true,
             volatility: Volatility::Immutable,
