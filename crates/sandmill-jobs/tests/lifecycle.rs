@@ -54,6 +54,7 @@ impl Runner for Script {
             package_version: "1".into(),
             language: String::new(),
             sdk: String::new(),
+            build: String::new(),
             functions: words.filter(|w| !w.starts_with('#')).map(info).collect(),
             imports: vec![],
         })
