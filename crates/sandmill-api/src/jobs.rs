@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Path, State as Shared};
+use axum::extract::State as Shared;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use sandmill_api_types::{Job, JobList, JobPlan, LogPage, NewJob, OnResultLimit, Problem};
@@ -10,7 +10,7 @@ use sandmill_model::{ErrorCode, JobId, Parameter};
 use sandmill_store::{JobFilter, JobRecord};
 use serde::Deserialize;
 
-use crate::extract::{Body, Caller, Params, duration};
+use crate::extract::{Body, Caller, Params, Path, duration};
 use crate::problem::ApiError;
 use crate::state::State;
 
