@@ -210,6 +210,24 @@ fn a_function_is_made_built_inspected_and_tried() {
         "SELECT title_case(text) AS t FROM t",
     ]);
     assert_eq!(local, "t\nHello World\nX\n");
+    let typed = ["job", "submit", "--local", "--function", "words/words.wasm"];
+    let wrong = run(
+        folder.path(),
+        &[&typed[..], &["SELECT title_cas('x')"]].concat(),
+        None,
+    );
+    let message = text(&wrong.stderr);
+    assert!(message.contains("Did you mean `title_case`?"), "{message}");
+    let gone = run(
+        folder.path(),
+        &[&typed[..], &["--table", "t=gone.csv", "SELECT 1"]].concat(),
+        None,
+    );
+    let message = text(&gone.stderr);
+    assert!(message.contains("gone.csv cannot be read"), "{message}");
+    let plan = go(&["job", "submit", "--local", "EXPLAIN SELECT 1 AS one"]);
+    assert!(plan.contains("┆ Projection: Int64(1) AS one"), "{plan}");
+    assert!(plan.contains("┆   EmptyRelation: rows=1"), "{plan}");
     assert_eq!(
         run(folder.path(), &["udf", "new", "Bad Name"], None)
             .status

@@ -1,5 +1,7 @@
 //! A server that starts on a data folder that an earlier one left behind.
 
+use std::os::unix::fs::PermissionsExt;
+
 use sandmill_api_types::Client;
 use sandmill_app::{Server, Settings};
 use sandmill_tests::program;
@@ -23,6 +25,10 @@ async fn the_token_in_the_folder_always_opens_the_door() {
     let (server, client) = start(folder.path(), 365).await;
     assert!(server.is_new());
     client.me().await.expect("a good token");
+    for name in ["sandmill.db", "sandmill.db-wal", "token"] {
+        let data = std::fs::metadata(folder.path().join(name)).expect(name);
+        assert_eq!(data.permissions().mode() & 0o077, 0, "{name}");
+    }
     let token = server.token().to_owned();
     server.shutdown().await;
     // A good one stays.

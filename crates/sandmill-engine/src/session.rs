@@ -13,6 +13,7 @@ use sandmill_functions::{JobScope, SandboxRule, Version, scalar};
 use sandmill_model::{ErrorCode, Failure, Parameter, TableDescription, TableSpec};
 
 use crate::failure::{failure, table_failure};
+use crate::pauses::PauseRule;
 use crate::plan::Plan;
 use crate::tables::{self, Roots};
 use crate::{columns, limits, params};
@@ -132,6 +133,7 @@ impl Engine {
         let scope = JobScope::new(Arc::clone(&query.context));
         let state = self
             .builder()
+            .with_physical_optimizer_rule(Arc::new(PauseRule))
             .with_physical_optimizer_rule(Arc::new(SandboxRule))
             .build();
         let context = SessionContext::new_with_state(state);

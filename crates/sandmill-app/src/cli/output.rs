@@ -56,14 +56,17 @@ fn among(kinds: &'static [Output]) -> impl TypedValueParser<Value = Output> {
 /// Letters of a cell that are shown.
 const CELL: usize = 60;
 
-fn cell(value: &Value) -> String {
-    let text = match value {
+fn text_of(value: &Value) -> String {
+    match value {
         Value::Null => "NULL".to_owned(),
         Value::String(text) => text.clone(),
         Value::Number(number) => number_text(number),
         other => other.to_string(),
-    };
-    let text = plain(&text).replace(['\n', '\t'], "·");
+    }
+}
+
+fn cell(value: &Value) -> String {
+    let text = plain(&text_of(value)).replace(['\n', '\t'], "·");
     match text.char_indices().nth(CELL) {
         Some((cut, _)) => format!("{}…", &text[..cut]),
         None => text,
@@ -145,10 +148,16 @@ fn csv(headers: &[&str], rows: &[Vec<String>]) -> String {
 pub(crate) fn rows(page: &Rows) -> String {
     let headers: Vec<_> = page.columns.iter().map(|c| c.name.as_str()).collect();
     let right: Vec<_> = page.columns.iter().map(is_number).collect();
+    // What EXPLAIN says is read line by line.
+    let plans = headers == ["plan_type", "plan"];
+    let show = |value: &Value| match plans {
+        true => text_of(value).trim_end().to_owned(),
+        false => cell(value),
+    };
     let cells = page
         .rows
         .iter()
-        .map(|row| row.iter().map(cell).collect())
+        .map(|row| row.iter().map(show).collect())
         .collect();
     let shown = page.rows.len() as u64;
     let mut text = grid(&headers, &right, cells);

@@ -158,9 +158,11 @@ impl Session {
         format: Option<sandmill_api_types::TableFormat>,
         replace: bool,
     ) -> Result<NewTable, Fault> {
-        let absolute = std::fs::canonicalize(path)
-            .ok()
-            .and_then(|p| p.to_str().map(str::to_owned));
+        let found = std::fs::canonicalize(path);
+        if let (Err(error), true) = (&found, self.server.is_some()) {
+            return Err(Fault::failed(format!("{path} cannot be read: {error}")));
+        }
+        let absolute = found.ok().and_then(|p| p.to_str().map(str::to_owned));
         let path = absolute.unwrap_or_else(|| path.to_owned());
         Ok(NewTable {
             name: name.into(),
