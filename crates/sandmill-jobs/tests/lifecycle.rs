@@ -38,6 +38,8 @@ impl Runner for Script {
             arguments: vec![],
             returns: "BIGINT".into(),
             returns_format: "l".into(),
+            variadic: false,
+            inputs: vec![],
             nullable: true,
             strict: true,
             volatility: Volatility::Immutable,
@@ -52,6 +54,7 @@ impl Runner for Script {
             package_version: "1".into(),
             language: String::new(),
             sdk: String::new(),
+            build: String::new(),
             functions: words.filter(|w| !w.starts_with('#')).map(info).collect(),
             imports: vec![],
         })
