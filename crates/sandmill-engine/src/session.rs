@@ -13,6 +13,7 @@ use sandmill_functions::{ChainRule, JobScope, SandboxRule, Version, scalar};
 use sandmill_model::{ErrorCode, Failure, Parameter, TableDescription, TableSpec};
 
 use crate::failure::{failure, table_failure};
+use crate::pauses::PauseRule;
 use crate::plan::Plan;
 use crate::tables::{self, Roots};
 use crate::{columns, limits, params};
@@ -133,6 +134,7 @@ impl Engine {
         let state = self
             .builder()
             .with_optimizer_rule(Arc::new(ChainRule))
+            .with_physical_optimizer_rule(Arc::new(PauseRule))
             .with_physical_optimizer_rule(Arc::new(SandboxRule))
             .build();
         let context = SessionContext::new_with_state(state);
