@@ -1,6 +1,12 @@
+mod group;
+mod rows;
 mod scalar;
+mod stream;
 
+pub use group::Groups;
+pub use rows::Rows;
 pub use scalar::Argument;
+pub use stream::{Pulled, Stream};
 
 use std::any::Any;
 use std::sync::Arc;
@@ -69,7 +75,6 @@ struct Laid {
     /// The results' structs.
     out: u32,
     /// The plain bytes.
-    #[allow(dead_code, reason = "for kinds with group ids and ranges")]
     extras: Vec<u32>,
 }
 

@@ -31,6 +31,8 @@ mod write;
 #[cfg(test)]
 mod read_tests;
 #[cfg(test)]
+mod stream_tests;
+#[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
@@ -40,7 +42,7 @@ pub use context::{Cancellation, Context, LogSink};
 pub use error::{Error, Trap};
 pub use function::{Function, FunctionKind, Monotonic, Parameter, ParameterType};
 pub use inspect::{Inspection, digest, inspect};
-pub use instance::{Argument, Instance, Timings};
+pub use instance::{Argument, Groups, Instance, Pulled, Rows, Stream, Timings};
 pub use manifest::{Capabilities, HttpPlace, Manifest};
 pub use sandbox::{Module, Sandbox, Settings, Stats};
 pub use types::{format_of, parse_format, sql_name};
