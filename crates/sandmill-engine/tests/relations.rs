@@ -358,7 +358,6 @@ async fn maps_take_tables() {
                 "SELECT m.z FROM scaled(input => (SELECT max(a) FROM t), factor => 2) AS m(z)",
                 "198",
             ),
-            ("SELECT sum(y) FROM scaled(TABLE(scaled_twice), 1)", "x"),
             ("SELECT count(*) FROM scaled((SELECT a FROM t WHERE a < 0))", "0"),
             (
                 "SELECT count(*) FROM t JOIN scaled((SELECT a FROM t), 2) s ON s.y = t.a",
@@ -374,10 +373,7 @@ async fn maps_take_tables() {
             ),
             // Cast as the manifest says.
             ("SELECT y FROM scaled((SELECT CAST(7 AS SMALLINT)))", "14"),
-        ]
-        .into_iter()
-        .filter(|(_, expected)| *expected != "x")
-        .collect::<Vec<_>>())
+        ])
         .await;
 }
 
@@ -439,8 +435,8 @@ async fn cogrouped_maps_pair_groups() {
                 "0,1 0,1 14,0 14,0 14,0 14,0 14,0 15,1 15,2",
             ),
             (
-                "SELECT count(*), sum(l), sum(r) FROM sizes(left => (SELECT a FROM t), right => TABLE((SELECT a FROM t WHERE a > 40)) OVER (PARTITION BY a)) WHERE l > 0",
-                "1,100,0",
+                "SELECT l, r FROM sizes(right => (SELECT a FROM t), left => (SELECT a FROM t WHERE a > 40))",
+                "59,100",
             ),
             (
                 "SELECT count(*), sum(l), sum(r) FROM sizes((SELECT a FROM t), (SELECT a FROM t WHERE a > 40), partition_by => a)",
@@ -455,10 +451,7 @@ async fn cogrouped_maps_pair_groups() {
                 "SELECT count(*) FROM sizes((SELECT a FROM t WHERE a < 0), (SELECT a FROM t WHERE a < 0), partition_by => a)",
                 "0",
             ),
-        ]
-        .into_iter()
-        .filter(|(sql, _)| !sql.contains("left => (SELECT a FROM t), right => TABLE"))
-        .collect::<Vec<_>>())
+        ])
         .await;
 }
 
@@ -599,7 +592,7 @@ async fn wrong_calls_show_the_right_ones() {
         (
             "SELECT * FROM sizes(TABLE((SELECT a FROM t)) OVER (PARTITION BY a), (SELECT a FROM t))",
             FunctionArguments,
-            "",
+            "1 keys and its right one by 0",
             "",
         ),
         (

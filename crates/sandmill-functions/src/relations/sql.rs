@@ -133,8 +133,12 @@ fn plan(
     }
     let mut shapes = Vec::new();
     let mut projected = Vec::with_capacity(plans.len());
-    for (plan, cut) in plans.into_iter().zip(cuts) {
+    for (plan, mut cut) in plans.into_iter().zip(cuts) {
         if function.kind != FunctionKind::Map {
+            if !cut.partitioned {
+                // Without keys all rows are one group.
+                cut.keys.push(lit(0_i8));
+            }
             shapes.push(cut.shape());
         }
         let exprs = cut.data.into_iter().chain(cut.keys).chain(cut.order);
@@ -156,6 +160,7 @@ struct Cut {
     keys: Vec<Expr>,
     order: Vec<Expr>,
     directions: Vec<(bool, bool)>,
+    partitioned: bool,
 }
 
 impl Cut {
@@ -163,10 +168,7 @@ impl Cut {
         Shape {
             keys: self.keys.len(),
             order: self.directions.clone(),
-            partitioned: self
-                .keys
-                .iter()
-                .any(|key| !matches!(key, Expr::Literal(..))),
+            partitioned: self.partitioned,
         }
     }
 }
@@ -208,10 +210,6 @@ fn table(
     for key in input.partition_by {
         keys.push(context.sql_to_expr(key, &schema)?);
     }
-    if keys.is_empty() && function.kind != FunctionKind::Map {
-        // Without keys all rows are one group.
-        keys.push(lit(0_i8));
-    }
     let (mut order, mut directions) = (Vec::new(), Vec::new());
     for ast::OrderByExpr { expr, options, .. } in input.order_by {
         order.push(context.sql_to_expr(expr, &schema)?);
@@ -220,6 +218,7 @@ fn table(
         directions.push((falls, options.nulls_first.unwrap_or(falls)));
     }
     let cut = Cut {
+        partitioned: !keys.is_empty(),
         data,
         keys,
         order,
