@@ -11,12 +11,14 @@ use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use sandmill_functions::{
-    JobScope, RelationQueryPlanner, Relations, SandboxRule, Version, prepare, resolve, scalar,
+    ChainRule, JobScope, RelationQueryPlanner, Relations, SandboxRule, Version, prepare, resolve,
+    scalar,
 };
 use sandmill_model::{ErrorCode, Failure, Parameter, TableDescription, TableSpec};
 use sandmill_sandbox::FunctionKind;
 
 use crate::failure::{failure, table_failure};
+use crate::pauses::PauseRule;
 use crate::plan::Plan;
 use crate::tables::{self, Roots};
 use crate::{columns, limits, params};
@@ -136,6 +138,8 @@ impl Engine {
         let scope = JobScope::new(Arc::clone(&query.context));
         let state = self
             .builder()
+            .with_optimizer_rule(Arc::new(ChainRule))
+            .with_physical_optimizer_rule(Arc::new(PauseRule))
             .with_physical_optimizer_rule(Arc::new(SandboxRule))
             .with_query_planner(Arc::new(RelationQueryPlanner))
             .with_relation_planners(vec![Arc::new(Relations::new(&query.functions, &scope))])

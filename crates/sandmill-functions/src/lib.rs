@@ -10,6 +10,7 @@
 //! - An error of a guest keeps its type on its way through DataFusion: see [`failure_of`].
 #![deny(missing_docs)]
 
+mod chain;
 mod coercion;
 mod failure;
 mod instances;
@@ -17,6 +18,7 @@ mod node;
 mod relations;
 mod scalar;
 
+pub use chain::ChainRule;
 pub use failure::failure_of;
 pub use node::SandboxRule;
 pub use relations::{RelationQueryPlanner, Relations, prepare, resolve};
