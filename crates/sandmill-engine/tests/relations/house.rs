@@ -191,7 +191,7 @@ pub struct House {
 }
 
 impl House {
-    /// `t(a, b)`: 0 to 99 and their remainders by 7; `u(k)`: 0, 1, 1, 9, NULL; `e(k)` is empty.
+    /// `t(a, b)`: 0 to 99 and their remainders by 7; `u(k, x)` with the keys 0, 1, 1, 9 and NULL.
     pub fn new() -> Self {
         let folder = tempfile::tempdir().expect("folder");
         let write = |name: &str, text: String| {
@@ -200,7 +200,6 @@ impl House {
         let lines: String = (0..100).map(|n| format!("{n},{}\n", n % 7)).collect();
         write("t.csv", format!("a,b\n{lines}"));
         write("u.csv", "k,x\n0,1\n1,2\n1,3\n9,4\n,5\n".into());
-        write("e.json", "[{\"k\": 1}]".into());
         let settings = Settings {
             allowed_roots: vec![folder.path().into()],
             target_partitions: 4,
@@ -243,7 +242,6 @@ impl House {
             tables: vec![
                 table("t", "t.csv", TableFormat::Csv),
                 table("u", "u.csv", TableFormat::Csv),
-                table("j", "e.json", TableFormat::Json),
             ],
             functions: self.functions.clone(),
             context: Arc::new(Context::default()),

@@ -15,6 +15,12 @@ async fn table_functions_stand_in_from() {
     house
         .check(&[
             ("SELECT * FROM times(5, 3)", "5 5 5"),
+            // More rows than a batch has.
+            ("SELECT count(*), sum(y) FROM times(5, 40)", "40,200"),
+            (
+                "SELECT count(*), sum(y), sum(b) FROM t LEFT JOIN LATERAL times(a, b * 20) AS u ON true",
+                "5915,295000,25500",
+            ),
             ("SELECT y FROM times(5)", "5 5"),
             ("SELECT y FROM times(n => 1, x => 7)", "7"),
             ("SELECT t.z + 1 FROM times(5, 1) AS t(z)", "6"),
@@ -138,7 +144,7 @@ async fn grouped_maps_see_whole_groups() {
                 "7,15",
             ),
             // Without keys all rows are one group.
-            ("SELECT sum, size FROM total(TABLE(t))", "4950,100"),
+            ("SELECT sum, size FROM total(TABLE(t))", "295,100"),
             (
                 "SELECT count(*) FROM total((SELECT a, b FROM t WHERE a < 0), partition_by => a)",
                 "0",
