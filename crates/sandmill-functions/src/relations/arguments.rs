@@ -162,12 +162,16 @@ fn input(function: &Function, expr: Expr) -> Result<Input, Failure> {
             let over = call.over.take();
             let query = match &mut call.args {
                 FunctionArguments::Subquery(query) => Some(query.clone()),
-                FunctionArguments::List(list) if list.args.len() == 1 => match list.args.first() {
-                    Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Subquery(query)))) => {
-                        Some(query.clone())
+                FunctionArguments::List(list)
+                    if list.args.len() == 1 && list.clauses.is_empty() =>
+                {
+                    match list.args.first() {
+                        Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Subquery(
+                            query,
+                        )))) => Some(query.clone()),
+                        _ => None,
                     }
-                    _ => None,
-                },
+                }
                 _ => None,
             };
             let Some(query) = query else {

@@ -100,6 +100,8 @@ impl VisitorMut for Calls<'_> {
             alias,
         } = factor
             && let FunctionArguments::List(list) = &mut call.args
+            && list.clauses.is_empty()
+            && call.over.is_none()
             && self
                 .functions
                 .contains_key(ident(&call.name).unwrap_or_default().as_str())

@@ -138,6 +138,8 @@ struct Pushed {
     seen: Option<UInt32Array>,
     /// The first row that neither has a result nor was found to have none.
     next: u32,
+    /// Whether the function was done with it.
+    closed: bool,
 }
 
 /// Rows that are complete: handed out piece by piece, since long values may be repeated often.
@@ -218,6 +220,7 @@ impl Table {
             rows,
             seen,
             next: 0,
+            closed: false,
         });
         if visible == 0 {
             self.rest()?;
@@ -254,6 +257,11 @@ impl Table {
         };
         if rows.length == 0 {
             return Ok(());
+        }
+        if self.outer && pushed.closed {
+            // The rows without results are known by then.
+            let error = Error::Output("it gives rows for what it was done with".into());
+            return Err(self.call.failed(error));
         }
         let origins = match &pushed.seen {
             Some(seen) => origins
@@ -299,6 +307,7 @@ impl Table {
         let Some(pushed) = &mut self.pushed else {
             return Ok(false);
         };
+        pushed.closed = true;
         if !self.outer || pushed.next >= pushed.rows {
             return Ok(false);
         }
