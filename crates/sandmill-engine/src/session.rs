@@ -15,7 +15,7 @@ use sandmill_model::{ErrorCode, Failure, Parameter, TableDescription, TableSpec}
 use crate::failure::{failure, table_failure};
 use crate::plan::Plan;
 use crate::tables::{self, Roots};
-use crate::{columns, limits, params};
+use crate::{calls, columns, limits, params};
 
 /// What an engine may use.
 #[derive(Debug, Clone)]
@@ -135,16 +135,17 @@ impl Engine {
             .with_physical_optimizer_rule(Arc::new(SandboxRule))
             .build();
         let context = SessionContext::new_with_state(state);
-        for version in query.functions {
-            context.register_udf(scalar(version, Arc::clone(&scope)));
+        for version in &query.functions {
+            context.register_udf(scalar(version.clone(), Arc::clone(&scope)));
         }
         let sql = query.sql.as_str();
         let wrong = |e| failure(&e, sql);
-        let statement = context
+        let mut statement = context
             .state()
             .sql_to_statement(sql, &Dialect::PostgreSQL)
             .map_err(wrong)?;
         limits::check_statement(&statement)?;
+        calls::complete(&mut statement, &query.functions)?;
         let named = context
             .state()
             .resolve_table_references(&statement)

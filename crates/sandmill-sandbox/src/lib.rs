@@ -29,6 +29,8 @@ mod types;
 mod write;
 
 #[cfg(test)]
+mod crossing_tests;
+#[cfg(test)]
 mod read_tests;
 #[cfg(test)]
 mod testing;
