@@ -252,6 +252,7 @@ mod tests {
 
     fn function(json: &str) -> Function {
         let package = r#"{"package":{"abi":"1.1","name":"p","version":"1"}}"#;
+        let json = json.replace('\n', "");
         let text = format!("{package}\n{{\"function\":{json}}}");
         let manifest = sandmill_sandbox::Manifest::parse(text.as_bytes());
         manifest

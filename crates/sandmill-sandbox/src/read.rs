@@ -70,11 +70,11 @@ impl<'m> Reader<'m, '_> {
         skip: usize,
         length: usize,
     ) -> Result<&'m [u8], Error> {
-        if length == 0 {
-            return Ok(&[]);
-        }
         if start == 0 {
-            return wrong(format!("the {what} are missing"));
+            return match length {
+                0 => Ok(&[]),
+                _ => wrong(format!("the {what} are missing")),
+            };
         }
         let start = (start as usize).checked_add(skip);
         let found = start.and_then(|start| self.memory.get(start..start.checked_add(length)?));
