@@ -11,6 +11,7 @@ mod calls;
 mod failure;
 mod limits;
 mod params;
+mod pauses;
 mod plan;
 mod progress;
 mod session;

@@ -9,7 +9,7 @@ use datafusion::logical_expr::{
     ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
     Volatility,
 };
-use sandmill_sandbox::{Argument, ParameterType};
+use sandmill_sandbox::Argument;
 
 use crate::{JobScope, Version, coercion, instances};
 
@@ -38,8 +38,8 @@ pub fn scalar(version: Version, scope: Arc<JobScope>) -> ScalarUDF {
 /// See [`scalar`]. Two of them are equal when they are the same version in the same job.
 #[derive(Debug)]
 pub(crate) struct Scalar {
-    version: Version,
-    scope: Arc<JobScope>,
+    pub(crate) version: Version,
+    pub(crate) scope: Arc<JobScope>,
     signature: Signature,
 }
 
@@ -108,8 +108,12 @@ impl ScalarUDFImpl for Scalar {
         }
         let arrays = args.args.iter().enumerate();
         let arrays = arrays.map(|(place, value)| {
-            let parameter = function.argument(place).map(|p| &p.ty);
-            array(value, parameter)
+            let exact = function.argument(place).and_then(|p| p.ty.exact());
+            // Arguments of open types come as they are.
+            array(
+                value,
+                exact.is_none_or(|ty| matches!(ty, DataType::Dictionary(..))),
+            )
         });
         let arrays = arrays.collect::<Result<Vec<_>>>()?;
         let all_constant = args
@@ -132,7 +136,9 @@ impl ScalarUDFImpl for Scalar {
                 ColumnarValue::Scalar(_) => Argument::Constant(array.as_ref()),
             })
             .collect();
-        let result = instances::call(&self.version, &self.scope, &arguments, rows)?;
+        let result = instances::on_instance(&self.version, &self.scope, |instance| {
+            instance.call(self.version.index, &arguments, rows)
+        })?;
         if all_constant && !volatile {
             return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(
                 &result, 0,
@@ -143,7 +149,7 @@ impl ScalarUDFImpl for Scalar {
 }
 
 /// The values of an argument. Dictionaries are unpacked unless the function takes them.
-fn array(value: &ColumnarValue, parameter: Option<&ParameterType>) -> Result<ArrayRef> {
+pub(crate) fn array(value: &ColumnarValue, takes_dictionary: bool) -> Result<ArrayRef> {
     let array = match value {
         ColumnarValue::Array(array) => Arc::clone(array),
         ColumnarValue::Scalar(scalar) => scalar.to_array()?,
@@ -152,9 +158,7 @@ fn array(value: &ColumnarValue, parameter: Option<&ParameterType>) -> Result<Arr
         return Ok(array);
     };
     // They are the planner's to cast; it does not for constants.
-    if let Some(ParameterType::Exact(ty)) = parameter
-        && !matches!(ty, DataType::Dictionary(..))
-    {
+    if !takes_dictionary {
         return Ok(cast(&array, values)?);
     }
     let dictionary = array.as_any_dictionary();
