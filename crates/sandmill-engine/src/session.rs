@@ -21,7 +21,7 @@ use crate::failure::{failure, table_failure};
 use crate::pauses::PauseRule;
 use crate::plan::Plan;
 use crate::tables::{self, Roots};
-use crate::{columns, limits, params};
+use crate::{calls, columns, limits, params};
 
 /// What an engine may use.
 #[derive(Debug, Clone)]
@@ -161,6 +161,7 @@ impl Engine {
             builtin.has(name, rows)
         })?;
         limits::check_statement(&statement)?;
+        calls::complete(&mut statement, &query.functions)?;
         let named = context
             .state()
             .resolve_table_references(&statement)

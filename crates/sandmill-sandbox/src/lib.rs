@@ -31,6 +31,8 @@ mod write;
 #[cfg(test)]
 mod chain_tests;
 #[cfg(test)]
+mod crossing_tests;
+#[cfg(test)]
 mod read_tests;
 #[cfg(test)]
 mod stream_tests;
