@@ -9,7 +9,7 @@ use datafusion::execution::context::SQLOptions;
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::prelude::{SessionConfig, SessionContext};
-use sandmill_functions::{JobScope, SandboxRule, Version, scalar};
+use sandmill_functions::{JobScope, SandboxRule, Version, register};
 use sandmill_model::{ErrorCode, Failure, Parameter, TableDescription, TableSpec};
 
 use crate::failure::{failure, table_failure};
@@ -136,7 +136,7 @@ impl Engine {
             .build();
         let context = SessionContext::new_with_state(state);
         for version in query.functions {
-            context.register_udf(scalar(version, Arc::clone(&scope)));
+            register(&context, version, &scope);
         }
         let sql = query.sql.as_str();
         let wrong = |e| failure(&e, sql);

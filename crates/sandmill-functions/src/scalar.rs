@@ -13,7 +13,7 @@ use sandmill_sandbox::Argument;
 use crate::{JobScope, Version, coercion, instances};
 
 /// A function version for the statements of one job.
-pub fn scalar(version: Version, scope: Arc<JobScope>) -> ScalarUDF {
+pub(crate) fn scalar(version: Version, scope: Arc<JobScope>) -> ScalarUDF {
     let volatility = match version.function().volatility {
         sandmill_model::Volatility::Immutable => Volatility::Immutable,
         sandmill_model::Volatility::Stable => Volatility::Stable,

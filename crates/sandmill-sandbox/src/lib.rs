@@ -29,18 +29,22 @@ mod types;
 mod write;
 
 #[cfg(test)]
+mod aggregate_tests;
+#[cfg(test)]
 mod read_tests;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod window_tests;
 
 pub use compile::{CompilerSettings, compile_role};
 pub use context::{Cancellation, Context, LogSink};
 pub use error::{Error, Trap};
 pub use function::{Function, FunctionKind, Monotonic, Parameter, ParameterType};
 pub use inspect::{Inspection, digest, inspect};
-pub use instance::{Argument, Instance, Timings};
+pub use instance::{Argument, Instance, Loaded, States, Timings};
 pub use manifest::{Capabilities, HttpPlace, Manifest};
 pub use sandbox::{Module, Sandbox, Settings, Stats};
 pub use types::{format_of, parse_format, sql_name};

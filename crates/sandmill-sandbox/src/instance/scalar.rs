@@ -22,7 +22,7 @@ pub enum Argument<'a> {
 }
 
 impl<'a> Argument<'a> {
-    fn array(self) -> &'a dyn Array {
+    pub(super) fn array(self) -> &'a dyn Array {
         match self {
             Self::Column(array) | Self::Constant(array) => array,
         }
@@ -187,7 +187,7 @@ fn result_type<'a>(
     }
 }
 
-fn check_arguments(
+pub(super) fn check_arguments(
     described: &Function,
     arguments: &[Argument<'_>],
     rows: usize,
