@@ -90,7 +90,11 @@ impl AggregateUDFImpl for Aggregate {
 
     fn return_field(&self, _: &[FieldRef]) -> Result<FieldRef> {
         let returns = self.return_type(&[])?;
-        Ok(Arc::new(Field::new(self.name(), returns, self.is_nullable())))
+        Ok(Arc::new(Field::new(
+            self.name(),
+            returns,
+            self.is_nullable(),
+        )))
     }
 
     fn is_nullable(&self) -> bool {
@@ -141,9 +145,8 @@ impl AggregateUDFImpl for Aggregate {
         if args.is_distinct || !args.ordering_fields.is_empty() {
             // The rows themselves, in lists.
             let fields = args.input_fields.iter().chain(args.ordering_fields);
-            let list = |f: &FieldRef| {
-                named(f, DataType::new_list(f.data_type().clone(), true), true)
-            };
+            let list =
+                |f: &FieldRef| named(f, DataType::new_list(f.data_type().clone(), true), true);
             return Ok(fields.map(list).collect());
         }
         let state = self.callee.function().state.iter();
@@ -169,8 +172,7 @@ impl AggregateUDFImpl for Aggregate {
         if let Some(known) = self.of_nothing.get() {
             return Ok(known.clone());
         }
-        let immutable =
-            self.callee.function().volatility == sandmill_model::Volatility::Immutable;
+        let immutable = self.callee.function().volatility == sandmill_model::Volatility::Immutable;
         if !immutable && !self.callee.scope.is_executing() {
             return ScalarValue::try_from(data_type);
         }

@@ -16,10 +16,10 @@ use datafusion::physical_expr::window::{
 };
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_plan::aggregates::AggregateExec;
 use datafusion::physical_plan::metrics::{
     Count, ExecutionPlanMetricsSet, MetricBuilder, MetricsSet, Time,
 };
-use datafusion::physical_plan::aggregates::AggregateExec;
 use datafusion::physical_plan::windows::{BoundedWindowAggExec, WindowAggExec, WindowUDFExpr};
 use datafusion::physical_plan::{
     ChildStats, DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, StatisticsArgs,
@@ -104,8 +104,11 @@ fn is_window(expr: &Arc<dyn WindowExpr>) -> bool {
         return is_aggregate(sliding.get_aggregate_expr());
     }
     let standard = expr.downcast_ref::<StandardWindowExpr>();
-    let function = standard
-        .and_then(|e| e.get_standard_func_expr().as_any().downcast_ref::<WindowUDFExpr>());
+    let function = standard.and_then(|e| {
+        e.get_standard_func_expr()
+            .as_any()
+            .downcast_ref::<WindowUDFExpr>()
+    });
     function.is_some_and(|function| function.fun().inner().is::<Window>())
 }
 

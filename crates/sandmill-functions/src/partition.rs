@@ -151,7 +151,9 @@ impl Constants {
     pub(crate) fn new(expressions: &[Arc<dyn PhysicalExpr>]) -> Result<Self> {
         let constants = expressions.iter().map(|expression| {
             let literal = expression.downcast_ref::<Literal>();
-            literal.map(|literal| literal.value().to_array()).transpose()
+            literal
+                .map(|literal| literal.value().to_array())
+                .transpose()
         });
         Ok(Self(constants.collect::<Result<_>>()?))
     }

@@ -152,11 +152,19 @@ fn what_does_not_fit_the_manifest_does_not_reach_the_guest() {
         i.aggregate_drop(&mut plain, 1),
     ];
     for (n, refused) in refused.into_iter().enumerate() {
-        assert!(matches!(refused, Err(Error::Arguments(_))), "{n}: {refused:?}");
+        assert!(
+            matches!(refused, Err(Error::Arguments(_))),
+            "{n}: {refused:?}"
+        );
     }
-    let error = instance.aggregate_finish(&states, 0, 1).expect_err("no groups");
+    let error = instance
+        .aggregate_finish(&states, 0, 1)
+        .expect_err("no groups");
     assert!(matches!(error, Error::Arguments(_)), "{error}");
-    assert!(matches!(instance.call(TOTAL, &[], 0), Err(Error::Arguments(_))));
+    assert!(matches!(
+        instance.call(TOTAL, &[], 0),
+        Err(Error::Arguments(_))
+    ));
     assert!(!instance.is_poisoned());
 }
 
@@ -187,8 +195,14 @@ fn hostile_aggregates_end_in_typed_errors() {
         ((new, gives("(i32.const 0)").as_str()), "handle 0"),
         ((new, gives("(i32.const 9000)").as_str()), "in use"),
         ((new, gives("(i32.const -77)").as_str()), "error number -77"),
-        ((count, "(i64.store (local.get $out) (i64.const 1))"), "rows"),
-        ((count, "(i64.store (local.get $out) (i64.const -1))"), "rows"),
+        (
+            (count, "(i64.store (local.get $out) (i64.const 1))"),
+            "rows",
+        ),
+        (
+            (count, "(i64.store (local.get $out) (i64.const -1))"),
+            "rows",
+        ),
         (
             ("(i64.store offset=24 (local.get $out) (i64.const 2))", ""),
             "buffers",
@@ -284,7 +298,13 @@ fn states_stay_within_the_limits_of_manifest_and_memory() {
     limited.aggregate_grow(&mut states, 64).expect("fits");
     let error = limited.aggregate_grow(&mut states, 65).expect_err("more");
     assert!(
-        matches!(error, Error::States { bytes: 2048, limit: 1024 }),
+        matches!(
+            error,
+            Error::States {
+                bytes: 2048,
+                limit: 1024
+            }
+        ),
         "{error}"
     );
     let failure = error.into_failure(Some(("total", "1")));
@@ -309,7 +329,7 @@ fn errors_name_the_row_over_all_batches() {
     let mut instance = instance("", &[]);
     let mut states = instance.aggregate_new(TOTAL).expect("opens");
     let good = column(&[Some(1), Some(2)]);
-    let bad = column(&[Some(1), Some(666)]);
+    let bad = column(&[Some(1), Some(-666)]);
     let update = |i: &mut Instance, states: &mut States, values: &ArrayRef| {
         i.aggregate_update(states, &[Argument::Column(values)], &ids(&[0, 0]), 1)
     };

@@ -80,7 +80,9 @@ fn many_frames_are_computed_in_parts() {
     let mut instance = instance(None);
     let values = Int64Array::from_iter_values(0..20_000);
     let arguments: [Argument<'_>; 1] = [Argument::Column(&values)];
-    let loaded = instance.window_load(SPAN, &arguments, 20_000).expect("loads");
+    let loaded = instance
+        .window_load(SPAN, &arguments, 20_000)
+        .expect("loads");
     let frames: Vec<_> = (0..20_000).map(|n| n..(n + 3).min(20_000)).collect();
     let spans = instance.window_frames(&loaded, &frames).expect("computes");
     assert_eq!(spans.len(), 20_000);
@@ -100,9 +102,18 @@ fn what_cannot_be_asked_is_refused() {
         let refused = instance.window_frames(&loaded, &[frame]);
         assert!(matches!(refused, Err(Error::Arguments(_))), "{refused:?}");
     }
-    assert!(matches!(instance.window(SPAN, &arguments, 2), Err(Error::Arguments(_))));
-    assert!(matches!(instance.window_load(BACK, &arguments, 2), Err(Error::Arguments(_))));
-    assert!(matches!(instance.window(BACK, &arguments, 3), Err(Error::Arguments(_))));
+    assert!(matches!(
+        instance.window(SPAN, &arguments, 2),
+        Err(Error::Arguments(_))
+    ));
+    assert!(matches!(
+        instance.window_load(BACK, &arguments, 2),
+        Err(Error::Arguments(_))
+    ));
+    assert!(matches!(
+        instance.window(BACK, &arguments, 3),
+        Err(Error::Arguments(_))
+    ));
     let huge = Int64Array::from(vec![0; 1 << 20]);
     let error = instance
         .window(BACK, &[Argument::Column(&huge)], 1 << 20)
@@ -119,7 +130,10 @@ fn hostile_windows_end_in_typed_errors() {
     let values = Int64Array::from(vec![1, 2, 3]);
     let count = "(i64.store (local.get $out) (i64.extend_i32_u (local.get $count)))";
     for (replace, words) in [
-        ((count, "(i64.store (local.get $out) (i64.const 2))"), "2 rows"),
+        (
+            (count, "(i64.store (local.get $out) (i64.const 2))"),
+            "2 rows",
+        ),
         (
             (
                 "(call $array (local.get $out) (local.get $count) (i32.const 0))",

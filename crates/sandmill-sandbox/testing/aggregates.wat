@@ -87,7 +87,7 @@
             (local.set $value (i64.load (i32.add (call $values (local.get $args))
                 (i32.shl (i32.mul (local.get $n) (local.get $step)) (i32.const 3)))))
             ;; The value that no one can add.
-            (if (i64.eq (local.get $value) (i64.const 666)) (then
+            (if (i64.eq (local.get $value) (i64.const -666)) (then
                 (call $fail (i32.const -1) (i64.extend_i32_u (local.get $n)) (i32.const 16) (i32.const 6))))
             (i64.store (local.get $state) (i64.add
                 (i64.mul (i64.load (local.get $state)) (i64.load32_u offset=12 (local.get $handle)))

@@ -111,7 +111,9 @@ impl Gathered {
 
 /// The first of all rows that are the same.
 fn distinct(columns: Vec<ArrayRef>) -> Result<Vec<ArrayRef>> {
-    let fields = columns.iter().map(|c| SortField::new(c.data_type().clone()));
+    let fields = columns
+        .iter()
+        .map(|c| SortField::new(c.data_type().clone()));
     let converter = RowConverter::new(fields.collect())?;
     let rows = converter.convert_columns(&columns)?;
     let mut seen = HashSet::with_capacity(rows.num_rows());

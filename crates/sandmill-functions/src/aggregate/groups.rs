@@ -3,7 +3,9 @@
 use std::mem::size_of;
 use std::sync::{Arc, Mutex};
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, BooleanArray, UInt32Array, new_empty_array};
+use datafusion::arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, UInt32Array, new_empty_array,
+};
 use datafusion::arrow::compute::{FilterBuilder, concat};
 use datafusion::arrow::datatypes::{DataType, UInt32Type};
 use datafusion::common::{Result, internal_err};
@@ -69,7 +71,9 @@ impl Groups {
             }
         };
         let constants = &self.constants;
-        partition.run(callee, instance, |instance| work(instance, states, constants))
+        partition.run(callee, instance, |instance| {
+            work(instance, states, constants)
+        })
     }
 
     fn seen(&mut self, rows: usize, groups: usize) {
@@ -242,7 +246,14 @@ impl GroupsAccumulator for Groups {
     }
 
     fn evaluate(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
-        let types: Vec<_> = self.callee.function().returns.exact().cloned().into_iter().collect();
+        let types: Vec<_> = self
+            .callee
+            .function()
+            .returns
+            .exact()
+            .cloned()
+            .into_iter()
+            .collect();
         match self.emit(emit_to, result, &types)?.pop() {
             Some(column) => Ok(column),
             None => internal_err!("an aggregate has no result"),
@@ -263,7 +274,10 @@ impl GroupsAccumulator for Groups {
         let groups = values.first().map_or(0, |column| column.len());
         let state = &self.callee.function().state;
         if groups == 0 {
-            return Ok(state.iter().map(|f| new_empty_array(f.data_type())).collect());
+            return Ok(state
+                .iter()
+                .map(|f| new_empty_array(f.data_type()))
+                .collect());
         }
         let ids = UInt32Array::from_iter_values(0..groups as u32);
         let (values, ids) = filtered(values, ids, opt_filter)?;
@@ -291,7 +305,9 @@ impl GroupsAccumulator for Groups {
             return TOO_MUCH;
         }
         let guest = self.open.as_ref().map_or(0, |(i, _)| i.memory_bytes());
-        let converter = lock(&self.converter).as_ref().map_or(0, Instance::memory_bytes);
+        let converter = lock(&self.converter)
+            .as_ref()
+            .map_or(0, Instance::memory_bytes);
         size_of::<Self>() + guest + converter
     }
 }

@@ -94,9 +94,7 @@ impl Accumulator for Single {
         if rows == 0 {
             return Ok(());
         }
-        self.run(|instance, states, _| {
-            instance.aggregate_merge(states, columns, &zeros(rows), 1)
-        })
+        self.run(|instance, states, _| instance.aggregate_merge(states, columns, &zeros(rows), 1))
     }
 
     fn retract_batch(&mut self, values: &[ArrayRef]) -> Result<()> {

@@ -182,7 +182,14 @@ impl Instance {
         if group_ids.is_empty() {
             return self.aggregate_grow(states, groups);
         }
-        self.add("sm_agg_merge.", states, &arguments, &types, group_ids, groups)
+        self.add(
+            "sm_agg_merge.",
+            states,
+            &arguments,
+            &types,
+            group_ids,
+            groups,
+        )
     }
 
     /// Tells the guest that there are `groups` groups, so that those without a row have a state, too.
