@@ -60,14 +60,16 @@ fn aggregates() -> Vec<u8> {
         line("plain", ""),
         line("digits", ""),
         line("small", r#","state_bytes":4096"#),
+        line("modest", r#","state_bytes":262144"#),
         line("spin", ""),
     ];
-    let mut text = AGGREGATES.replace(".plain\")", ".plain\") (export \"@.small\")");
+    let more = r#"(export "@.small") (export "@.modest")"#;
+    let mut text = AGGREGATES.replace(".plain\")", &format!(".plain\") {more}"));
     // The same functions under one name more.
     for export in [
         "new", "update", "merge", "state", "finish", "drop", "size", "close",
     ] {
-        let from = format!("(export \"sm_agg_{export}.plain\") (export \"@.small\")");
+        let from = format!("(export \"sm_agg_{export}.plain\") {more}");
         let to = from.replace('@', &format!("sm_agg_{export}"));
         assert!(text.contains(&from), "{export}");
         text = text.replace(&from, &to);
@@ -306,6 +308,11 @@ async fn aggregates_and_window_functions_work_over_windows() {
     house
         .check(&[
             (
+                "SELECT a, total(DISTINCT b) OVER (ORDER BY a ROWS BETWEEN 7 PRECEDING AND CURRENT ROW) AS s \
+                 FROM t ORDER BY a DESC LIMIT 2",
+                "99,21 98,21",
+            ),
+            (
                 "SELECT a, back(a) OVER (PARTITION BY b ORDER BY a) FROM t WHERE b = 0 ORDER BY a LIMIT 3",
                 "0,98 7,91 14,84",
             ),
@@ -382,6 +389,18 @@ async fn groups_that_the_guest_cannot_hold_are_spilled() {
         assert!(spilled, "{partitions}: {text}");
         assert_eq!(house.sandbox.stats().instances, 0);
     }
+}
+
+#[tokio::test]
+async fn states_are_spilled_before_their_limit() {
+    let house = House::new(Limits {
+        rows: 60_000,
+        keys: 40_000,
+        partitions: 1,
+        ..Limits::default()
+    });
+    let found = house.sql(&SAME.replace("total", "modest")).await;
+    assert_eq!(found.map_err(|f| f.message), Ok("40000,60000".into()));
 }
 
 #[tokio::test]
@@ -498,6 +517,11 @@ async fn errors_of_aggregates_are_typed() {
             "SELECT total('x') FROM t",
             ErrorCode::FunctionArguments,
             "argument x of total must be BIGINT, not VARCHAR",
+        ),
+        (
+            "SELECT back(a) IGNORE NULLS OVER () FROM t",
+            ErrorCode::SqlInvalid,
+            "IGNORE NULLS",
         ),
         (
             "SELECT back(a, a) OVER () FROM t",

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, ArrayRef};
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
-use datafusion::common::{DataFusionError, Result, ScalarValue};
+use datafusion::common::{DataFusionError, Result, ScalarValue, internal_err, plan_err};
 use datafusion::logical_expr::function::{PartitionEvaluatorArgs, WindowUDFFieldArgs};
 use datafusion::logical_expr::{PartitionEvaluator, Signature, WindowUDF, WindowUDFImpl};
 use sandmill_sandbox::Loaded;
@@ -73,6 +73,9 @@ impl WindowUDFImpl for Window {
         &self,
         args: PartitionEvaluatorArgs<'_>,
     ) -> Result<Box<dyn PartitionEvaluator>> {
+        if args.ignore_nulls() {
+            return plan_err!("{} does not take IGNORE NULLS", self.name());
+        }
         Ok(Box::new(Evaluator {
             callee: self.callee.clone(),
             partition: instances::partition(),
@@ -135,7 +138,7 @@ impl PartitionEvaluator for Evaluator {
     fn evaluate(&mut self, values: &[ArrayRef], range: &Range<usize>) -> Result<ScalarValue> {
         self.load(values, range.end)?;
         let Some((shared, _, loaded)) = &self.loaded else {
-            return datafusion::common::internal_err!("no partition is loaded");
+            return internal_err!("no partition is loaded");
         };
         let value = self
             .partition
