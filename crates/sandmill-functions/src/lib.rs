@@ -11,6 +11,7 @@
 #![deny(missing_docs)]
 
 mod aggregate;
+mod chain;
 mod coercion;
 mod failure;
 mod instances;
@@ -19,6 +20,7 @@ mod partition;
 mod scalar;
 mod window;
 
+pub use chain::ChainRule;
 pub use failure::failure_of;
 pub use node::SandboxRule;
 pub use sandmill_sandbox::sql_name;

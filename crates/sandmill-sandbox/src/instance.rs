@@ -1,8 +1,10 @@
 mod aggregate;
+mod chain;
 mod scalar;
 mod window;
 
 pub use aggregate::States;
+pub use chain::{Operand, Step, can_chain};
 pub use scalar::Argument;
 pub use window::Loaded;
 
