@@ -11,11 +11,10 @@ use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use sandmill_functions::{
-    ChainRule, JobScope, RelationQueryPlanner, Relations, SandboxRule, Version, prepare, resolve,
-    scalar,
+    ChainRule, JobScope, RelationQueryPlanner, Relations, SandboxRule, Version, prepare, register,
+    resolve,
 };
 use sandmill_model::{ErrorCode, Failure, Parameter, TableDescription, TableSpec};
-use sandmill_sandbox::FunctionKind;
 
 use crate::failure::{failure, table_failure};
 use crate::pauses::PauseRule;
@@ -147,9 +146,7 @@ impl Engine {
         let builtin = Builtin::of(&state);
         let context = SessionContext::new_with_state(state);
         for version in &query.functions {
-            if version.function().kind == FunctionKind::Scalar {
-                context.register_udf(scalar(version.clone(), Arc::clone(&scope)));
-            }
+            register(&context, version.clone(), &scope);
         }
         let sql = query.sql.as_str();
         let wrong = |e| failure(&e, sql);

@@ -7,6 +7,7 @@ use datafusion::common::Result as DataFusionResult;
 use sandmill_sandbox::{Error, Instance, Timings};
 
 use crate::failure::external;
+use crate::partition::{Partition, add};
 use crate::{Idle, JobScope, Version};
 
 thread_local! {
@@ -15,21 +16,31 @@ thread_local! {
 
 /// The instances of one partition of one node, one for each module.
 #[derive(Default)]
-pub(crate) struct Instances(Vec<Instance>);
+pub(crate) struct Instances {
+    scalar: Vec<Instance>,
+    /// What accumulators use, once there are some.
+    partition: Option<Arc<Partition>>,
+}
 
 impl Instances {
     /// Where the time of all of them went.
     pub(crate) fn timings(&self) -> Timings {
-        self.0
-            .iter()
-            .map(Instance::timings)
-            .fold(Timings::default(), |a, b| Timings {
-                calls: a.calls + b.calls,
-                rows: a.rows + b.rows,
-                copy_nanos: a.copy_nanos + b.copy_nanos,
-                call_nanos: a.call_nanos + b.call_nanos,
-                validate_nanos: a.validate_nanos + b.validate_nanos,
-            })
+        let mut all = Timings::default();
+        for instance in &self.scalar {
+            add(&mut all, instance.timings(), Timings::default());
+        }
+        if let Some(partition) = &self.partition {
+            add(&mut all, partition.timings(), Timings::default());
+        }
+        all
+    }
+
+    /// Gives the slots back that no accumulator holds any more.
+    pub(crate) fn release(&mut self) {
+        self.scalar.clear();
+        if let Some(partition) = self.partition.take() {
+            partition.release();
+        }
     }
 
     /// Runs `work` with these instances as the ones of this thread.
@@ -48,6 +59,14 @@ impl Instances {
     }
 }
 
+/// What the accumulators of the partition on this thread share; of none, something of their own.
+pub(crate) fn partition() -> Arc<Partition> {
+    CURRENT.with_borrow_mut(|current| match current {
+        Some(instances) => Arc::clone(instances.partition.get_or_insert_default()),
+        None => Arc::default(),
+    })
+}
+
 /// Runs `work` on this thread's instance of a version's module, or on one that no partition uses.
 pub(crate) fn on_instance<T>(
     version: &Version,
@@ -63,8 +82,8 @@ pub(crate) fn on_instance<T>(
     // The instance is taken out while it runs: nothing is borrowed during the call.
     let (mine, inside) = CURRENT.with_borrow_mut(|current| match current {
         Some(instances) => {
-            let found = instances.0.iter().position(of_module);
-            (found.map(|n| instances.0.swap_remove(n)), true)
+            let found = instances.scalar.iter().position(of_module);
+            (found.map(|n| instances.scalar.swap_remove(n)), true)
         }
         None => (None, false),
     });
@@ -80,7 +99,7 @@ pub(crate) fn on_instance<T>(
     // A failed instance is dropped here, which gives its slot back.
     let result = work(&mut instance).map_err(failed)?;
     if inside {
-        CURRENT.with_borrow_mut(|current| current.get_or_insert_default().0.push(instance));
+        CURRENT.with_borrow_mut(|current| current.get_or_insert_default().scalar.push(instance));
     } else {
         scope
             .idle

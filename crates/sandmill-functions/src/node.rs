@@ -10,20 +10,28 @@ use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Result, Statistics, internal_err};
 use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
+use datafusion::physical_expr::window::{
+    PlainAggregateWindowExpr, SlidingAggregateWindowExpr, StandardWindowExpr, WindowExpr,
+};
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_plan::aggregates::AggregateExec;
 use datafusion::physical_plan::metrics::{
     Count, ExecutionPlanMetricsSet, MetricBuilder, MetricsSet, Time,
 };
+use datafusion::physical_plan::windows::{BoundedWindowAggExec, WindowAggExec, WindowUDFExpr};
 use datafusion::physical_plan::{
     ChildStats, DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, StatisticsArgs,
 };
 use futures::{Stream, StreamExt};
 use sandmill_sandbox::Timings;
 
+use crate::aggregate::Aggregate;
 use crate::chain::Chain;
 use crate::instances::Instances;
 use crate::scalar::Scalar;
+use crate::window::Window;
 
 /// Wraps every node whose expressions call user functions. Must be the last rule: the wrapper is
 /// no node that other rules know.
@@ -55,7 +63,8 @@ impl PhysicalOptimizerRule for SandboxRule {
 }
 
 fn calls_functions(node: &Arc<dyn ExecutionPlan>) -> Result<bool> {
-    let mut found = false;
+    // The expressions of these nodes are the arguments of their functions only.
+    let mut found = aggregates(node) || windows(node).iter().any(is_window);
     node.apply_expressions(&mut |root: &Arc<dyn PhysicalExpr>| {
         root.apply(|expr| {
             let call = expr.downcast_ref::<ScalarFunctionExpr>();
@@ -71,6 +80,40 @@ fn calls_functions(node: &Arc<dyn ExecutionPlan>) -> Result<bool> {
         })
     })?;
     Ok(found)
+}
+
+fn aggregates(node: &Arc<dyn ExecutionPlan>) -> bool {
+    let node = node.downcast_ref::<AggregateExec>();
+    node.is_some_and(|node| node.aggr_expr().iter().any(|e| is_aggregate(e)))
+}
+
+fn windows(node: &Arc<dyn ExecutionPlan>) -> &[Arc<dyn WindowExpr>] {
+    if let Some(node) = node.downcast_ref::<WindowAggExec>() {
+        return node.window_expr();
+    }
+    let bounded = node.downcast_ref::<BoundedWindowAggExec>();
+    bounded.map_or(&[], |node| node.window_expr())
+}
+
+fn is_aggregate(expr: &AggregateFunctionExpr) -> bool {
+    expr.fun().inner().is::<Aggregate>()
+}
+
+fn is_window(expr: &Arc<dyn WindowExpr>) -> bool {
+    let expr = expr.as_any();
+    if let Some(plain) = expr.downcast_ref::<PlainAggregateWindowExpr>() {
+        return is_aggregate(plain.get_aggregate_expr());
+    }
+    if let Some(sliding) = expr.downcast_ref::<SlidingAggregateWindowExpr>() {
+        return is_aggregate(sliding.get_aggregate_expr());
+    }
+    let standard = expr.downcast_ref::<StandardWindowExpr>();
+    let function = standard.and_then(|e| {
+        e.get_standard_func_expr()
+            .as_any()
+            .downcast_ref::<WindowUDFExpr>()
+    });
+    function.is_some_and(|function| function.fun().inner().is::<Window>())
 }
 
 /// Runs its only child with instances for each partition, and accounts for their time.
@@ -218,7 +261,7 @@ impl Stream for PartitionStream {
         this.metrics.update(this.instances.timings());
         if matches!(polled, Poll::Ready(None | Some(Err(_)))) {
             // Gives the slots back before the stream is dropped, which may be much later.
-            this.instances = Instances::default();
+            this.instances.release();
         }
         polled
     }

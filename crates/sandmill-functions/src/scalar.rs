@@ -17,7 +17,7 @@ use crate::{JobScope, Version, coercion, instances};
 const DICTIONARY_VALUES: usize = 1024;
 
 /// A function version for the statements of one job.
-pub fn scalar(version: Version, scope: Arc<JobScope>) -> ScalarUDF {
+pub(crate) fn scalar(version: Version, scope: Arc<JobScope>) -> ScalarUDF {
     let volatility = match version.function().volatility {
         sandmill_model::Volatility::Immutable => Volatility::Immutable,
         sandmill_model::Volatility::Stable => Volatility::Stable,

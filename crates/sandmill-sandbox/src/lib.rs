@@ -29,6 +29,8 @@ mod types;
 mod write;
 
 #[cfg(test)]
+mod aggregate_tests;
+#[cfg(test)]
 mod chain_tests;
 #[cfg(test)]
 mod crossing_tests;
@@ -40,6 +42,8 @@ mod stream_tests;
 mod testing;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod window_tests;
 
 pub use compile::{CompilerSettings, compile_role};
 pub use context::{Cancellation, Context, LogSink};
@@ -47,7 +51,8 @@ pub use error::{Error, Trap};
 pub use function::{Function, FunctionKind, Monotonic, Parameter, ParameterType};
 pub use inspect::{Inspection, digest, inspect};
 pub use instance::{
-    Argument, Groups, Instance, Operand, Pulled, Rows, Step, Stream, Timings, can_chain,
+    Argument, Groups, Instance, Loaded, Operand, Pulled, Rows, States, Step, Stream, Timings,
+    can_chain,
 };
 pub use manifest::{Capabilities, HttpPlace, Manifest};
 pub use sandbox::{Module, Sandbox, Settings, Stats};

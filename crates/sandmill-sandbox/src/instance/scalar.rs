@@ -205,7 +205,7 @@ fn result_type<'a>(
     }
 }
 
-fn check_arguments(
+pub(super) fn check_arguments(
     described: &Function,
     arguments: &[Argument<'_>],
     rows: usize,
