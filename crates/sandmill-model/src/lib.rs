@@ -9,6 +9,7 @@ mod function;
 mod ids;
 mod job;
 mod table;
+mod version;
 
 pub use failure::{Category, ErrorCode, Failure, FunctionSite, LimitHit, Position};
 pub use function::{ArgumentInfo, FunctionInfo, FunctionPin, ModuleDescription, Volatility};
@@ -18,3 +19,4 @@ pub use job::{
     OnResultLimit, Parameter, Progress, ResultManifest,
 };
 pub use table::{TableDescription, TableFormat, TableSpec};
+pub use version::{DEFAULT, LATEST, NoVersion, Provenance, SignatureInfo, VersionRef};
