@@ -92,7 +92,7 @@ impl Service {
                 tables: Vec::new(),
                 staging: staging.clone(),
                 handle: RunHandle {
-                    cancel: cancel.clone(),
+                    cancel,
                     shared: Arc::clone(&shared),
                     planned,
                 },

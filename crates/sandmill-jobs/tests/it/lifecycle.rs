@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use sandmill_jobs::NewJob;
+use sandmill_jobs::{NewJob, Service};
 use sandmill_model::{ErrorCode, JobSpec, JobState, TableFormat, TableSpec, TenantId};
 use sandmill_store::{Change, JobFilter, JobRecord, Store};
 

@@ -32,7 +32,8 @@ async fn pins(service: &Service, sql: &str) -> String {
 
 async fn alias(service: &Service, alias: &str, version: &str) -> Result<u32, Failure> {
     let version: VersionRef = version.parse().expect("a version");
-    let set = service.alias_set(&TenantId::single(), "f", alias, &version, Some("me"));
+    let tenant = TenantId::single();
+    let set = service.alias_set(&tenant, "f", alias, &version, Some("me"));
     Ok(set.await?.version)
 }
 

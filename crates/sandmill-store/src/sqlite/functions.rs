@@ -15,12 +15,15 @@ const RECORD: &str = "
         (SELECT json_group_array(alias) FROM
             (SELECT a.alias FROM function_aliases a
                 WHERE a.tenant_id = f.tenant_id AND a.name = f.name AND a.version = f.version
-             UNION SELECT 'latest' WHERE f.version = n.version
-             UNION SELECT 'default' WHERE f.version = n.version AND d.version IS NULL
+             UNION SELECT 'latest' WHERE f.version = (SELECT n.version FROM functions n
+                WHERE n.tenant_id = f.tenant_id AND n.name = f.name AND n.deleted_at IS NULL
+                ORDER BY n.version DESC LIMIT 1)
+             UNION SELECT 'default' WHERE d.version IS NULL AND f.version =
+                (SELECT n.version FROM functions n
+                WHERE n.tenant_id = f.tenant_id AND n.name = f.name AND n.deleted_at IS NULL
+                ORDER BY n.version DESC LIMIT 1)
              ORDER BY 1)) AS aliases
     FROM functions f
-    JOIN (SELECT name, max(version) AS version FROM functions
-            WHERE tenant_id = ?1 AND deleted_at IS NULL GROUP BY name) n ON n.name = f.name
     JOIN modules m ON m.tenant_id = f.tenant_id AND m.digest = f.digest
     LEFT JOIN function_aliases d
         ON d.tenant_id = f.tenant_id AND d.name = f.name AND d.alias = 'default'
@@ -154,7 +157,11 @@ pub(super) async fn list(
     pool: &SqlitePool,
     tenant: &TenantId,
 ) -> Result<Vec<FunctionRecord>, Error> {
-    let sql = format!("{RECORD} AND f.version = coalesce(d.version, n.version) ORDER BY f.name");
+    let sql = format!(
+        "{RECORD} AND f.version = coalesce(d.version, (SELECT n.version FROM functions n
+             WHERE n.tenant_id = f.tenant_id AND n.name = f.name AND n.deleted_at IS NULL
+             ORDER BY n.version DESC LIMIT 1)) ORDER BY f.name"
+    );
     let rows = sqlx::query(sqlx::AssertSqlSafe(sql));
     rows.bind(tenant.as_str())
         .fetch_all(pool)
@@ -165,8 +172,15 @@ pub(super) async fn list(
 }
 
 pub(super) async fn names(pool: &SqlitePool, tenant: &TenantId) -> Result<Vec<String>, Error> {
+    // From name to name along the index, past their versions, however many there are.
     let names = sqlx::query_scalar(
-        "SELECT DISTINCT name FROM functions WHERE tenant_id = ? AND deleted_at IS NULL",
+        "WITH RECURSIVE names(name) AS (
+             SELECT min(name) FROM functions WHERE tenant_id = ?1 AND deleted_at IS NULL
+             UNION ALL
+             SELECT (SELECT min(f.name) FROM functions f
+                     WHERE f.tenant_id = ?1 AND f.deleted_at IS NULL AND f.name > names.name)
+             FROM names WHERE names.name IS NOT NULL)
+         SELECT name FROM names WHERE name IS NOT NULL",
     );
     Ok(names.bind(tenant.as_str()).fetch_all(pool).await?)
 }
@@ -182,17 +196,19 @@ pub(super) async fn resolve(
         .map(|(name, version)| (name, version.to_string()))
         .collect();
     let rows = sqlx::query(
-        "WITH wanted AS (SELECT key AS n, value ->> 0 AS name, value ->> 1 AS asked FROM json_each(?2)),
-         newest AS (SELECT name, max(version) AS version FROM functions
-             WHERE tenant_id = ?1 AND deleted_at IS NULL GROUP BY name)
+        "WITH wanted AS (
+             SELECT w.key AS n, w.value ->> 0 AS name, w.value ->> 1 AS asked,
+                 (SELECT f.version FROM functions f WHERE f.tenant_id = ?1
+                      AND f.name = w.value ->> 0 AND f.deleted_at IS NULL
+                      ORDER BY f.version DESC LIMIT 1) AS newest
+             FROM json_each(?2) w)
          SELECT w.n, f.version, f.digest FROM wanted w
-         JOIN newest ON newest.name = w.name
          LEFT JOIN function_aliases a
              ON a.tenant_id = ?1 AND a.name = w.name AND a.alias = w.asked
          JOIN functions f ON f.tenant_id = ?1 AND f.name = w.name AND f.deleted_at IS NULL
              AND f.version = CASE
-                 WHEN w.asked = 'latest' THEN newest.version
-                 WHEN w.asked = 'default' THEN coalesce(a.version, newest.version)
+                 WHEN w.asked = 'latest' THEN w.newest
+                 WHEN w.asked = 'default' THEN coalesce(a.version, w.newest)
                  WHEN w.asked GLOB '[0-9]*' THEN CAST(w.asked AS INTEGER)
                  ELSE a.version END",
     )
