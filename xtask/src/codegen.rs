@@ -4,9 +4,10 @@ use std::fmt::Write as _;
 use std::fs;
 
 use sandmill_abi::{
-    ARRAY_FIELDS, ARRAY_SIZE, ERRORS, EXPORTS, Function, IMPORT_MODULE, IMPORTS, Layout, MAJOR,
-    MANIFEST_FUNCTION, MANIFEST_PACKAGE, MANIFEST_SECTION, MINOR, ManifestField, SCALAR, TYPES,
-    ValType, limits,
+    ARRAY_FIELDS, ARRAY_SIZE, ERRORS, EXPORTS, Field, Function, IMPORT_MODULE, IMPORTS, KINDS,
+    Layout, MAJOR, MANIFEST_ARGUMENT, MANIFEST_FUNCTION, MANIFEST_PACKAGE, MANIFEST_SECTION,
+    MANIFEST_TYPE, MINOR, ManifestField, SCHEMA_FIELDS, SCHEMA_SIZE, TYPES, VARIADIC, ValType,
+    limits,
 };
 
 use crate::Outcome;
@@ -102,11 +103,27 @@ fn fields(text: &mut String, fields: &[ManifestField]) {
     }
 }
 
+fn layout(text: &mut String, name: &str, size: u32, fields: &[Field]) {
+    let _ = write!(
+        text,
+        "## {name}, {size} bytes\n\n| field | at | type |\n|---|---|---|\n"
+    );
+    for field in fields {
+        let _ = writeln!(
+            text,
+            "| `{}` | {} | {} |",
+            field.name,
+            field.offset,
+            wasm(field.ty)
+        );
+    }
+}
+
 fn specification() -> String {
     let mut text = format!(
         "# The function ABI, version {MAJOR}.{MINOR}\n\n{NOTE}\n\n\
          A module is core WebAssembly (wasm32): no threads, no shared or 64-bit memory, no garbage collection.\n\
-         It exports one `memory`, a manifest, an allocator for the host, and one function for each SQL function.\n\
+         It exports one `memory`, a manifest, an allocator for the host, and for each SQL function what its kind asks for.\n\
          Batches of Arrow columns lie in its memory as structs of the Arrow C data interface, little endian.\n\n\
          ## Exports\n\n| export | type | | what it does |\n|---|---|---|---|\n"
     );
@@ -124,13 +141,25 @@ fn specification() -> String {
             function.doc
         );
     }
-    let _ = writeln!(
-        text,
-        "| `{}NAME` | `{}` | one each | {} |",
-        SCALAR.name,
-        signature(&SCALAR),
-        SCALAR.doc
-    );
+    text.push_str("\n## Kinds of functions\n\nA function of the manifest has the exports of its kind; `NAME` stands for its name. A status of 0 means\nsuccess, anything else is an error number, unless said otherwise. Constants are arrays of one element.\n");
+    for kind in KINDS {
+        let _ = write!(
+            text,
+            "\n### `{}`\n\n{}\n\n| export | type | what it does |\n|---|---|---|\n",
+            kind.name, kind.doc
+        );
+        let variadic = (kind.name == "scalar").then_some(&VARIADIC);
+        for function in kind.exports.iter().chain(variadic) {
+            let need = if function.required { "" } else { "Optional. " };
+            let _ = writeln!(
+                text,
+                "| `{}NAME` | `{}` | {need}{} |",
+                function.name,
+                signature(function),
+                function.doc
+            );
+        }
+    }
     let _ = write!(
         text,
         "\nThe host allocates one arena with `sm_alloc`, writes structs and buffers into it, aligned to {} bytes,\n\
@@ -152,29 +181,37 @@ fn specification() -> String {
         "\nFor toolchains that insist: `wasi_snapshot_preview1` answers `fd_write` (to the log), clock, random and\n\
          empty arguments; `proc_exit` traps; everything else answers ENOSYS. `env.abort` of AssemblyScript traps.\n\n",
     );
-    let _ = write!(
-        text,
-        "## ArrowArray, {ARRAY_SIZE} bytes\n\n| field | at | type |\n|---|---|---|\n"
+    layout(&mut text, "ArrowArray", ARRAY_SIZE, ARRAY_FIELDS);
+    text.push('\n');
+    layout(&mut text, "ArrowSchema", SCHEMA_SIZE, SCHEMA_FIELDS);
+    text.push_str(
+        "\nThe host writes a schema for each argument that the manifest calls `any` or `same:N`; the array's\n\
+         `private_data` points to it.\n",
     );
-    for field in ARRAY_FIELDS {
-        let _ = writeln!(
-            text,
-            "| `{}` | {} | {} |",
-            field.name,
-            field.offset,
-            wasm(field.ty)
-        );
-    }
     text.push_str("\n## Types\n\n| format | Arrow | SQL | layout |\n|---|---|---|---|\n");
     for ty in TYPES {
         let layout = match ty.layout {
+            Layout::Null => "no buffers".to_owned(),
             Layout::Bits => "validity, one bit for each value".to_owned(),
             Layout::Fixed(bytes) => format!("validity, {bytes} bytes for each value"),
+            Layout::FixedBytes => "validity, `width` bytes for each value".to_owned(),
             Layout::Bytes => "validity, rows + 1 offsets of 32 bits, bytes".to_owned(),
+            Layout::LargeBytes => "validity, rows + 1 offsets of 64 bits, bytes".to_owned(),
+            Layout::Views => {
+                "validity, views of 16 bytes, any number of data buffers, their lengths (64 bits)"
+                    .to_owned()
+            }
+            Layout::List => "validity, rows + 1 offsets of 32 bits; one child".to_owned(),
+            Layout::LargeList => "validity, rows + 1 offsets of 64 bits; one child".to_owned(),
+            Layout::FixedList => "validity; one child with `size` values for each row".to_owned(),
+            Layout::Struct => "validity; a child for each field".to_owned(),
+            Layout::Map => "as a list of structs of key and value".to_owned(),
         };
         let parameters = match ty.format {
-            "d:" => "precision,scale",
-            stamp if stamp.ends_with(':') => "[zone]",
+            "d:" => "precision,scale[,256]",
+            "w:" => "width",
+            "+w:" => "size",
+            stamp if stamp.starts_with("ts") && stamp.ends_with(':') => "[zone]",
             _ => "",
         };
         let _ = writeln!(
@@ -200,6 +237,10 @@ fn specification() -> String {
     fields(&mut text, MANIFEST_PACKAGE);
     text.push_str("\n`function`, once for each:\n");
     fields(&mut text, MANIFEST_FUNCTION);
+    text.push_str("\nAn argument or column:\n");
+    fields(&mut text, MANIFEST_ARGUMENT);
+    text.push_str("\nA type:\n");
+    fields(&mut text, MANIFEST_TYPE);
     text.push_str("\n## Limits\n\n| what | limit |\n|---|---|\n");
     for (what, limit) in [
         ("bytes of a module", limits::MODULE_BYTES),
@@ -210,6 +251,12 @@ fn specification() -> String {
         ("bytes of the manifest", limits::MANIFEST_BYTES),
         ("functions of a module", limits::FUNCTIONS),
         ("arguments of a function", limits::ARGUMENTS),
+        ("columns of a table or a state", limits::COLUMNS),
+        ("types within types", limits::TYPE_DEPTH),
+        (
+            "types of an argument, with those inside",
+            limits::TYPE_NODES,
+        ),
         ("rows of a call", limits::ROWS),
         ("bytes of a message", limits::MESSAGE_BYTES),
         ("log lines of an instance", limits::LOG_LINES),
@@ -241,9 +288,18 @@ fn rust() -> String {
         };
         let _ = writeln!(text, "    pub {}: {ty},", field.name);
     }
+    text.push_str("    padding: u32,\n}\n\n/// A type in linear memory, as in the Arrow C data interface.\n#[repr(C)]\npub struct ArrowSchema {\n");
+    for field in SCHEMA_FIELDS {
+        let ty = if field.ty == ValType::I64 {
+            "i64"
+        } else {
+            "u32"
+        };
+        let _ = writeln!(text, "    pub {}: {ty},", field.name);
+    }
     let _ = write!(
         text,
-        "    padding: u32,\n}}\n\n#[cfg(target_arch = \"wasm32\")]\n#[link(wasm_import_module = \"{IMPORT_MODULE}\")]\nunsafe extern \"C\" {{\n"
+        "}}\n\n#[cfg(target_arch = \"wasm32\")]\n#[link(wasm_import_module = \"{IMPORT_MODULE}\")]\nunsafe extern \"C\" {{\n"
     );
     for function in IMPORTS {
         let params: Vec<_> = function
@@ -290,7 +346,18 @@ fn c() -> String {
         };
         let _ = writeln!(text, "    {ty}{};", field.name);
     }
-    text.push_str("} ArrowArray;\n\n");
+    text.push_str("} ArrowArray;\n\n/* A type in linear memory, as in the Arrow C data interface. */\ntypedef struct ArrowSchema {\n");
+    for field in SCHEMA_FIELDS {
+        let ty = match (field.name, field.ty) {
+            (_, ValType::I64) => "int64_t ".to_owned(),
+            ("children", _) => "struct ArrowSchema **".to_owned(),
+            ("dictionary", _) => "struct ArrowSchema *".to_owned(),
+            ("format" | "name" | "metadata", _) => "const char *".to_owned(),
+            _ => "void *".to_owned(),
+        };
+        let _ = writeln!(text, "    {ty}{};", field.name);
+    }
+    text.push_str("} ArrowSchema;\n\n");
     for function in IMPORTS {
         let ty = |ty: ValType| {
             if ty == ValType::I64 {

@@ -49,8 +49,21 @@ pub fn test(home: &Home, filter: &[String]) -> Outcome {
         .is_ok();
     step("tests", || {
         let mut command = match nextest {
-            true => home.cargo(&["nextest", "run", "--workspace", "--no-fail-fast"]),
-            false => home.cargo(&["test", "--workspace", "--no-fail-fast"]),
+            true => home.cargo(&[
+                "nextest",
+                "run",
+                "--workspace",
+                "--exclude",
+                "xtask",
+                "--no-fail-fast",
+            ]),
+            false => home.cargo(&[
+                "test",
+                "--workspace",
+                "--exclude",
+                "xtask",
+                "--no-fail-fast",
+            ]),
         };
         run(command
             .args(filter)

@@ -7,16 +7,24 @@
 //! Invariant: no code, no allocation, no dependency.
 #![no_std]
 
+mod kinds;
+mod manifest;
+mod types;
+
+pub use kinds::{KINDS, Kind, VARIADIC};
+pub use manifest::{
+    MANIFEST_ARGUMENT, MANIFEST_FUNCTION, MANIFEST_PACKAGE, MANIFEST_TYPE, ManifestField,
+};
+pub use types::{Layout, TYPES, Type};
+
 /// Major version: modules of another major version are refused.
 pub const MAJOR: u32 = 1;
 /// Minor version: grows when something is added that old modules need not know.
-pub const MINOR: u32 = 0;
+pub const MINOR: u32 = 1;
 /// Name of the custom section that holds the manifest (JSON lines, see [`ManifestField`]).
 pub const MANIFEST_SECTION: &str = "sandmill.manifest";
 /// Name of the module that host functions are imported from.
 pub const IMPORT_MODULE: &str = "sandmill";
-/// Prefix of the export of a scalar function: `sm_scalar.` followed by the function's name.
-pub const SCALAR_PREFIX: &str = "sm_scalar.";
 /// Alignment of every buffer that the host lays out, in bytes.
 pub const BUFFER_ALIGN: u32 = 64;
 
@@ -46,8 +54,8 @@ pub struct Function {
 
 use ValType::{I32, I64};
 
-/// What a module exports, besides its `memory` and one [`SCALAR_PREFIX`] function for each scalar
-/// function of the manifest, all of the type of [`SCALAR`].
+/// What a module exports, besides its `memory` and, for each function of the manifest, the exports
+/// of its [`Kind`].
 pub const EXPORTS: &[Function] = &[
     Function {
         name: "sm_alloc",
@@ -89,18 +97,6 @@ pub const EXPORTS: &[Function] = &[
               that Arrow libraries in the guest accept them. The host never calls `release`.",
     },
 ];
-
-/// The type of a scalar function's export.
-pub const SCALAR: Function = Function {
-    name: SCALAR_PREFIX,
-    params: &[("args", I32), ("rows", I32), ("out", I32)],
-    result: Some(I32),
-    required: true,
-    doc: "Computes one column. `args` points to one ArrowArray for each argument, side by side; an \
-          array has `rows` elements, or one when the argument is constant. The guest fills the zeroed \
-          ArrowArray at `out` with exactly `rows` elements. 0 means success, anything else an error \
-          number.",
-};
 
 /// What a module may import from [`IMPORT_MODULE`].
 pub const IMPORTS: &[Function] = &[
@@ -163,6 +159,57 @@ pub struct Field {
 
 /// Bytes of an `ArrowArray`.
 pub const ARRAY_SIZE: u32 = 64;
+/// Bytes of an `ArrowSchema`.
+pub const SCHEMA_SIZE: u32 = 48;
+/// Fields of an `ArrowSchema`: the host lays one out for each argument whose type the manifest
+/// leaves open, and its address is the array's `private_data`.
+pub const SCHEMA_FIELDS: &[Field] = &[
+    Field {
+        name: "format",
+        offset: 0,
+        ty: I32,
+    },
+    Field {
+        name: "name",
+        offset: 4,
+        ty: I32,
+    },
+    Field {
+        name: "metadata",
+        offset: 8,
+        ty: I32,
+    },
+    Field {
+        name: "flags",
+        offset: 16,
+        ty: I64,
+    },
+    Field {
+        name: "n_children",
+        offset: 24,
+        ty: I64,
+    },
+    Field {
+        name: "children",
+        offset: 32,
+        ty: I32,
+    },
+    Field {
+        name: "dictionary",
+        offset: 36,
+        ty: I32,
+    },
+    Field {
+        name: "release",
+        offset: 40,
+        ty: I32,
+    },
+    Field {
+        name: "private_data",
+        offset: 44,
+        ty: I32,
+    },
+];
 /// Fields of an `ArrowArray`.
 pub const ARRAY_FIELDS: &[Field] = &[
     Field {
@@ -217,148 +264,6 @@ pub const ARRAY_FIELDS: &[Field] = &[
     },
 ];
 
-/// How the values of a type lie in buffers. Buffer 0 is always the validity bitmap (or 0).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Layout {
-    /// Buffer 1 holds one bit for each value.
-    Bits,
-    /// Buffer 1 holds values of this many bytes.
-    Fixed(u32),
-    /// Buffer 1 holds `rows + 1` offsets of 32 bits, buffer 2 the bytes.
-    Bytes,
-}
-
-/// A type that arguments and results may have.
-#[derive(Debug, Clone, Copy)]
-pub struct Type {
-    /// Arrow format string; `:` is followed by parameters.
-    pub format: &'static str,
-    /// Name in Arrow.
-    pub arrow: &'static str,
-    /// Name in SQL.
-    pub sql: &'static str,
-    /// Layout in memory.
-    pub layout: Layout,
-}
-
-/// The types of version 1.0.
-pub const TYPES: &[Type] = &[
-    Type {
-        format: "b",
-        arrow: "Boolean",
-        sql: "BOOLEAN",
-        layout: Layout::Bits,
-    },
-    Type {
-        format: "c",
-        arrow: "Int8",
-        sql: "TINYINT",
-        layout: Layout::Fixed(1),
-    },
-    Type {
-        format: "C",
-        arrow: "UInt8",
-        sql: "TINYINT UNSIGNED",
-        layout: Layout::Fixed(1),
-    },
-    Type {
-        format: "s",
-        arrow: "Int16",
-        sql: "SMALLINT",
-        layout: Layout::Fixed(2),
-    },
-    Type {
-        format: "S",
-        arrow: "UInt16",
-        sql: "SMALLINT UNSIGNED",
-        layout: Layout::Fixed(2),
-    },
-    Type {
-        format: "i",
-        arrow: "Int32",
-        sql: "INT",
-        layout: Layout::Fixed(4),
-    },
-    Type {
-        format: "I",
-        arrow: "UInt32",
-        sql: "INT UNSIGNED",
-        layout: Layout::Fixed(4),
-    },
-    Type {
-        format: "l",
-        arrow: "Int64",
-        sql: "BIGINT",
-        layout: Layout::Fixed(8),
-    },
-    Type {
-        format: "L",
-        arrow: "UInt64",
-        sql: "BIGINT UNSIGNED",
-        layout: Layout::Fixed(8),
-    },
-    Type {
-        format: "f",
-        arrow: "Float32",
-        sql: "REAL",
-        layout: Layout::Fixed(4),
-    },
-    Type {
-        format: "g",
-        arrow: "Float64",
-        sql: "DOUBLE",
-        layout: Layout::Fixed(8),
-    },
-    Type {
-        format: "u",
-        arrow: "Utf8",
-        sql: "VARCHAR",
-        layout: Layout::Bytes,
-    },
-    Type {
-        format: "z",
-        arrow: "Binary",
-        sql: "BYTEA",
-        layout: Layout::Bytes,
-    },
-    Type {
-        format: "tdD",
-        arrow: "Date32",
-        sql: "DATE",
-        layout: Layout::Fixed(4),
-    },
-    Type {
-        format: "tss:",
-        arrow: "Timestamp(s)",
-        sql: "TIMESTAMP(0)",
-        layout: Layout::Fixed(8),
-    },
-    Type {
-        format: "tsm:",
-        arrow: "Timestamp(ms)",
-        sql: "TIMESTAMP(3)",
-        layout: Layout::Fixed(8),
-    },
-    Type {
-        format: "tsu:",
-        arrow: "Timestamp(µs)",
-        sql: "TIMESTAMP(6)",
-        layout: Layout::Fixed(8),
-    },
-    Type {
-        format: "tsn:",
-        arrow: "Timestamp(ns)",
-        sql: "TIMESTAMP(9)",
-        layout: Layout::Fixed(8),
-    },
-    Type {
-        format: "d:",
-        arrow: "Decimal128",
-        sql: "DECIMAL",
-        layout: Layout::Fixed(16),
-    },
-];
-
 /// An error number that a scalar export returns or passes to `fail`.
 #[derive(Debug, Clone, Copy)]
 pub struct ErrorNumber {
@@ -394,98 +299,6 @@ pub const ERRORS: &[ErrorNumber] = &[
     },
 ];
 
-/// A field of a line of the manifest.
-#[derive(Debug, Clone, Copy)]
-pub struct ManifestField {
-    /// Name of the JSON field.
-    pub name: &'static str,
-    /// JSON type and rules.
-    pub ty: &'static str,
-    /// What it means.
-    pub doc: &'static str,
-}
-
-/// The manifest is JSON lines: each line one object with exactly one of the keys `package` and
-/// `function`; lines are separated by line feeds or NUL bytes and may come in any order, so that
-/// linkers can concatenate them. Unknown fields are refused. These are the fields of `package`,
-/// which occurs exactly once.
-pub const MANIFEST_PACKAGE: &[ManifestField] = &[
-    ManifestField {
-        name: "abi",
-        ty: "text, required",
-        doc: "ABI version: `1.0`.",
-    },
-    ManifestField {
-        name: "name",
-        ty: "text, required",
-        doc: "Package name, 1 to 64 of a-z, A-Z, 0-9, `-`, `_`.",
-    },
-    ManifestField {
-        name: "version",
-        ty: "text, required",
-        doc: "Package version, at most 64 bytes.",
-    },
-    ManifestField {
-        name: "language",
-        ty: "text",
-        doc: "Source language, for people.",
-    },
-    ManifestField {
-        name: "sdk",
-        ty: "text",
-        doc: "SDK and its version, for people.",
-    },
-];
-
-/// The fields of `function`, one line for each function.
-pub const MANIFEST_FUNCTION: &[ManifestField] = &[
-    ManifestField {
-        name: "name",
-        ty: "text, required",
-        doc: "Name in SQL: a letter or `_`, then letters, digits, `_`; at most 63 bytes; lower case.",
-    },
-    ManifestField {
-        name: "kind",
-        ty: "`scalar`, required",
-        doc: "Kind of function.",
-    },
-    ManifestField {
-        name: "arguments",
-        ty: "list of {`name`, `type`}, required",
-        doc: "At most 32; `type` is an Arrow format string.",
-    },
-    ManifestField {
-        name: "returns",
-        ty: "text, required",
-        doc: "Arrow format string of the result.",
-    },
-    ManifestField {
-        name: "nullable",
-        ty: "boolean, default true",
-        doc: "false promises a result without NULL wherever no strict argument is NULL.",
-    },
-    ManifestField {
-        name: "strict",
-        ty: "boolean, default true",
-        doc: "true: NULL in any argument gives NULL, whatever the guest wrote there.",
-    },
-    ManifestField {
-        name: "volatility",
-        ty: "`immutable` (default), `stable`, `volatile`",
-        doc: "What the planner may assume.",
-    },
-    ManifestField {
-        name: "doc",
-        ty: "text",
-        doc: "One paragraph for people.",
-    },
-    ManifestField {
-        name: "examples",
-        ty: "list of texts",
-        doc: "SQL examples.",
-    },
-];
-
 /// Hard limits.
 pub mod limits {
     /// Bytes of the manifest section.
@@ -504,6 +317,12 @@ pub mod limits {
     pub const LOG_LINES: usize = 1000;
     /// Guest frames kept of a trap.
     pub const FRAMES: usize = 32;
+    /// Columns that a function takes or gives, and of an aggregate's state.
+    pub const COLUMNS: usize = 64;
+    /// Types within types of one argument or result.
+    pub const TYPE_DEPTH: usize = 8;
+    /// Types of one argument or result, with those inside.
+    pub const TYPE_NODES: usize = 64;
     /// Rows of one call.
     pub const ROWS: usize = 1 << 20;
     /// Counters that `metric` knows.

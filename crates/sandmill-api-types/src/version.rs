@@ -62,6 +62,8 @@ pub struct Provenance {
     pub package_version: String,
     /// Source language.
     pub language: String,
+    /// What it was built from, as its author says; empty if they do not.
+    pub build: String,
     /// SDK name and version.
     pub sdk: String,
     /// `major.minor` of the function ABI.
@@ -95,6 +97,7 @@ impl From<model::Provenance> for Provenance {
         Self {
             package_version: from.package_version,
             language: from.language,
+            build: from.build,
             sdk: from.sdk,
             abi: from.abi,
             size: from.size,

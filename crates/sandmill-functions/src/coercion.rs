@@ -2,36 +2,48 @@
 
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::{DataFusionError, Result, plan_err};
-use sandmill_sandbox::{Function, sql_name};
+use sandmill_sandbox::{Function, ParameterType, sql_name};
 
 use crate::failure::ARGUMENTS;
 
 /// The types that DataFusion casts the arguments to.
 pub(crate) fn coerce(function: &Function, given: &[DataType]) -> Result<Vec<DataType>> {
     let signature = function.info().signature();
-    if given.len() != function.arguments.len() {
-        let (expected, found) = (function.arguments.len(), given.len());
+    let (least, most) = (function.required(), function.arguments.len());
+    let found = given.len();
+    if found < least || (found > most && !function.variadic) {
+        let expected = match (function.variadic, least == most) {
+            (true, _) => format!("at least {least} arguments"),
+            (_, true) => format!("{most} argument{}", if most == 1 { "" } else { "s" }),
+            _ => format!("{least} to {most} arguments"),
+        };
         return plan_err!(
-            "{ARGUMENTS}{} takes {expected} argument{}, {found} given | Its signature is {signature}. | ",
-            function.name,
-            if expected == 1 { "" } else { "s" }
+            "{ARGUMENTS}{} takes {expected}, {found} given | Its signature is {signature}. | ",
+            function.name
         );
     }
-    let pairs = function.arguments.iter().zip(given);
-    pairs
-        .map(|((name, expected), given)| {
-            target(expected, given).ok_or_else(|| {
-                DataFusionError::Plan(format!(
-                    "{ARGUMENTS}argument {name} of {} must be {}, not {} | \
-                     Its signature is {signature}; write CAST(... AS {}) if that is what you mean. | ",
-                    function.name,
-                    sql_name(expected),
-                    sql_name(given),
-                    sql_name(expected),
-                ))
-            })
-        })
-        .collect()
+    let mut targets: Vec<DataType> = Vec::with_capacity(found);
+    for (place, given) in given.iter().enumerate() {
+        let Some(parameter) = function.argument(place) else {
+            return plan_err!("{ARGUMENTS}{} has no argument {place} | | ", function.name);
+        };
+        let expected = match &parameter.ty {
+            ParameterType::Any => given,
+            other => other.resolve(&targets).unwrap_or(given),
+        };
+        let cast = target(expected, given).ok_or_else(|| {
+            let expected = sql_name(expected);
+            DataFusionError::Plan(format!(
+                "{ARGUMENTS}argument {} of {} must be {expected}, not {} | \
+                 Its signature is {signature}; write CAST(... AS {expected}) if that is what you mean. | ",
+                parameter.name,
+                function.name,
+                sql_name(given),
+            ))
+        })?;
+        targets.push(cast);
+    }
+    Ok(targets)
 }
 
 /// What a value of type `given` is cast to where `expected` is wanted; `None` when a user has to

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, ArrayRef, new_empty_array};
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
-use datafusion::common::{Result, ScalarValue, exec_err};
+use datafusion::common::{DataFusionError, Result, ScalarValue, exec_err};
 use datafusion::logical_expr::{
     ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
     Volatility,
@@ -62,19 +62,24 @@ impl ScalarUDFImpl for Scalar {
         &self.signature
     }
 
-    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
-        Ok(self.version.function().returns.clone())
+    fn return_type(&self, given: &[DataType]) -> Result<DataType> {
+        let returns = self.version.function().returns.resolve(given);
+        returns.cloned().ok_or_else(|| {
+            DataFusionError::Plan(format!("the result of {} has no type", self.name()))
+        })
     }
 
     fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> Result<FieldRef> {
         let function = self.version.function();
         let from_arguments = function.strict && args.arg_fields.iter().any(|f| f.is_nullable());
         let nullable = function.nullable || from_arguments;
-        Ok(Arc::new(Field::new(
-            self.name(),
-            function.returns.clone(),
-            nullable,
-        )))
+        let given: Vec<_> = args
+            .arg_fields
+            .iter()
+            .map(|f| f.data_type().clone())
+            .collect();
+        let returns = self.return_type(&given)?;
+        Ok(Arc::new(Field::new(self.name(), returns, nullable)))
     }
 
     fn coerce_types(&self, given: &[DataType]) -> Result<Vec<DataType>> {
@@ -93,7 +98,9 @@ impl ScalarUDFImpl for Scalar {
         }
         // A batch without rows has no value that could fail.
         if args.number_rows == 0 && self.scope.is_executing() {
-            return Ok(ColumnarValue::Array(new_empty_array(&function.returns)));
+            return Ok(ColumnarValue::Array(new_empty_array(
+                args.return_field.data_type(),
+            )));
         }
         let arrays = args.args.iter().map(array).collect::<Result<Vec<_>>>()?;
         let all_constant = args

@@ -163,17 +163,23 @@ fn statement(info: &FunctionInfo, rows: &[Value]) -> Result<String, Failure> {
         return Err(wrong(format!("A trial takes 1 to {ROWS} rows.")));
     }
     let mut values = String::new();
+    let mut width = None;
     for (n, row) in rows.iter().enumerate() {
         let row = arguments(info, row).map_err(|e| wrong(format!("Row {n}: {e}.")))?;
+        if *width.get_or_insert(row.len()) != row.len() {
+            return Err(wrong(format!(
+                "Row {n} has another number of values than the rows before."
+            )));
+        }
         let comma = if n == 0 { "" } else { ", " };
         // Writing to a text cannot fail.
         let _ = write!(values, "{comma}({n}");
-        for (argument, value) in info.arguments.iter().zip(row) {
-            let _ = write!(values, ", {}", typed(argument, value));
+        for value in row {
+            let _ = write!(values, ", {value}");
         }
         values.push(')');
     }
-    let columns: Vec<_> = (0..info.arguments.len()).map(|n| format!("a{n}")).collect();
+    let columns: Vec<_> = (0..width.unwrap_or(0)).map(|n| format!("a{n}")).collect();
     let names: Vec<_> = std::iter::once("n".to_owned())
         .chain(columns.iter().cloned())
         .collect();
@@ -185,30 +191,44 @@ fn statement(info: &FunctionInfo, rows: &[Value]) -> Result<String, Failure> {
     ))
 }
 
-/// The values of a row in the order of the arguments.
-fn arguments<'a>(info: &FunctionInfo, row: &'a Value) -> Result<Vec<&'a Value>, String> {
+/// The values of a row in the order of the arguments, as SQL. What is left out has its default.
+fn arguments(info: &FunctionInfo, row: &Value) -> Result<Vec<String>, String> {
+    let absent = |argument: &ArgumentInfo| match &argument.default {
+        Some(literal) => literal.clone(),
+        None => typed(argument, &Value::Null),
+    };
     let expected = info.arguments.len();
     match row {
-        Value::Array(values) if values.len() == expected => Ok(values.iter().collect()),
-        Value::Array(values) => Err(format!(
-            "{} has {expected} arguments, {} values are given",
-            info.name,
-            values.len()
-        )),
+        Value::Array(values) => {
+            let optional = info.arguments.iter().rev();
+            let least = expected - optional.take_while(|a| a.default.is_some()).count();
+            let fits = least <= values.len() && (info.variadic || values.len() <= expected);
+            let Some(last) = info.arguments.last().filter(|_| fits) else {
+                return match fits {
+                    true => Ok(Vec::new()),
+                    false => Err(format!(
+                        "{} has {expected} arguments, {} values are given",
+                        info.name,
+                        values.len()
+                    )),
+                };
+            };
+            let more = std::iter::repeat(last);
+            let given = info.arguments.iter().chain(more).zip(values);
+            let rest = info.arguments.iter().skip(values.len()).map(absent);
+            Ok(given.map(|(a, v)| typed(a, v)).chain(rest).collect())
+        }
         Value::Object(values) => {
             let known = |name: &&String| info.arguments.iter().any(|a| a.name == **name);
             if let Some(name) = values.keys().find(|name| !known(name)) {
-                return Err(format!(
-                    "{} has no argument `{}`",
-                    info.name,
-                    name.escape_debug()
-                ));
+                let name = name.escape_debug();
+                return Err(format!("{} has no argument `{name}`", info.name));
             }
-            Ok(info
-                .arguments
-                .iter()
-                .map(|a| values.get(&a.name).unwrap_or(&Value::Null))
-                .collect())
+            let value = |a: &ArgumentInfo| match values.get(&a.name) {
+                Some(value) => typed(a, value),
+                None => absent(a),
+            };
+            Ok(info.arguments.iter().map(value).collect())
         }
         _ => Err("it is neither a list nor an object".into()),
     }
@@ -307,11 +327,14 @@ mod tests {
             name: format!("x{n}"),
             sql_type: String::new(),
             format: (*format).into(),
+            default: None,
         };
         FunctionInfo {
             name: "f".into(),
             kind: "scalar".into(),
             arguments: formats.iter().enumerate().map(argument).collect(),
+            variadic: false,
+            inputs: vec![],
             returns: "BIGINT".into(),
             returns_format: "l".into(),
             nullable: true,
@@ -340,6 +363,30 @@ mod tests {
         assert_eq!(
             literal(&json!([{"a'": [1]}])),
             "make_array(named_struct('a''', make_array(1)))"
+        );
+    }
+
+    #[test]
+    fn defaults_and_repeated_arguments_count() {
+        let mut info = info(&["l", "l"]);
+        info.arguments[1].default = Some("7".into());
+        let row = |info: &FunctionInfo, row: Value| arguments(info, &row);
+        let one = "arrow_cast(1, 'Int64')".to_owned();
+        assert_eq!(row(&info, json!([1])), Ok(vec![one.clone(), "7".into()]));
+        assert_eq!(
+            row(&info, json!({"x0": 1})),
+            Ok(vec![one.clone(), "7".into()])
+        );
+        assert!(row(&info, json!([])).is_err());
+        assert!(row(&info, json!([1, 1, 1])).is_err());
+        info.variadic = true;
+        assert_eq!(row(&info, json!([1, 1, 1])), Ok(vec![one; 3]));
+        let uneven = statement(&info, &[json!([1, 1]), json!([1, 1, 1])]);
+        assert!(
+            uneven
+                .expect_err("uneven")
+                .message
+                .contains("Row 1 has another")
         );
     }
 

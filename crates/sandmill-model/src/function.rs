@@ -23,6 +23,22 @@ pub struct ArgumentInfo {
     pub sql_type: String,
     /// Arrow format string of the C data interface, for example `g`.
     pub format: String,
+    /// SQL literal that stands for it where it is left out.
+    #[serde(default)]
+    pub default: Option<String>,
+}
+
+impl ArgumentInfo {
+    fn text(&self) -> String {
+        let default = self.default.as_ref();
+        let default = default.map_or(String::new(), |literal| format!(" DEFAULT {literal}"));
+        format!("{} {}{default}", self.name, self.sql_type)
+    }
+}
+
+fn list(arguments: &[ArgumentInfo]) -> String {
+    let texts: Vec<_> = arguments.iter().map(ArgumentInfo::text).collect();
+    texts.join(", ")
 }
 
 /// One function that a module offers, as people see it.
@@ -30,13 +46,19 @@ pub struct ArgumentInfo {
 pub struct FunctionInfo {
     /// Name in SQL.
     pub name: String,
-    /// `scalar`; other kinds follow.
+    /// `scalar`, `aggregate`, `window`, `table`, `map`, `grouped_map` or `cogrouped_map`.
     pub kind: String,
     /// Arguments in order.
     pub arguments: Vec<ArgumentInfo>,
-    /// SQL type of the result.
+    /// Whether the last argument may be given any number of times.
+    #[serde(default)]
+    pub variadic: bool,
+    /// Columns of each input table, for the kinds that take tables.
+    #[serde(default)]
+    pub inputs: Vec<Vec<ArgumentInfo>>,
+    /// SQL type of the result; `TABLE(…)` for the kinds that give rows.
     pub returns: String,
-    /// Arrow format string of the result.
+    /// Arrow format string of the result; empty for the kinds that give rows.
     pub returns_format: String,
     /// Whether the result may be NULL for arguments that are not.
     pub nullable: bool,
@@ -53,15 +75,17 @@ pub struct FunctionInfo {
 impl FunctionInfo {
     /// `name(arg TYPE, …) -> TYPE`.
     pub fn signature(&self) -> String {
-        let arguments: Vec<_> = self
-            .arguments
+        let mut parts: Vec<_> = self
+            .inputs
             .iter()
-            .map(|a| format!("{} {}", a.name, a.sql_type))
+            .map(|columns| format!("TABLE({})", list(columns)))
             .collect();
+        parts.extend(self.arguments.iter().map(ArgumentInfo::text));
+        let more = if self.variadic { ", …" } else { "" };
         format!(
-            "{}({}) -> {}",
+            "{}({}{more}) -> {}",
             self.name,
-            arguments.join(", "),
+            parts.join(", "),
             self.returns
         )
     }
@@ -82,6 +106,9 @@ pub struct ModuleDescription {
     pub package_version: String,
     /// Source language.
     pub language: String,
+    /// What it was built from.
+    #[serde(default)]
+    pub build: String,
     /// SDK name and version.
     pub sdk: String,
     /// Functions on offer.

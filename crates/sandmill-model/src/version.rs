@@ -73,6 +73,9 @@ pub struct Provenance {
     pub package_version: String,
     /// Source language.
     pub language: String,
+    /// What it was built from.
+    #[serde(default)]
+    pub build: String,
     /// SDK name and version.
     pub sdk: String,
     /// Imports, as `module.name`.

@@ -1,8 +1,6 @@
 //! Static checks: everything that can be said of a module without running or compiling it.
 
-use sandmill_abi::{
-    EXPORTS, IMPORT_MODULE, IMPORTS, MANIFEST_SECTION, SCALAR, SCALAR_PREFIX, ValType, limits,
-};
+use sandmill_abi::{EXPORTS, IMPORT_MODULE, IMPORTS, MANIFEST_SECTION, VARIADIC, ValType, limits};
 use sandmill_model::{Digest, ModuleDescription};
 use sha2::{Digest as _, Sha256};
 use wasmparser::{
@@ -120,13 +118,23 @@ pub fn inspect(wasm: &[u8]) -> Result<Inspection, Error> {
         }
     }
     for function in &manifest.functions {
-        let name = format!("{SCALAR_PREFIX}{}", function.name);
-        let found = export(&name).ok_or_else(|| {
-            let message = format!("function `{}` is not exported as `{name}`", function.name);
-            Error::Manifest(message)
-        })?;
-        if !fits(&found, &SCALAR) {
-            return Err(mistyped(&name, &SCALAR));
+        let wanted = match function.variadic {
+            true => std::slice::from_ref(&VARIADIC),
+            false => function.kind.exports(),
+        };
+        for item in wanted {
+            let name = format!("{}{}", item.name, function.name);
+            match export(&name) {
+                Some(found) if !fits(&found, item) => return Err(mistyped(&name, item)),
+                Some(_) => {}
+                // What is not required is there when the manifest says so.
+                None if !item.required && !function.retract => {}
+                None => {
+                    let message =
+                        format!("function `{}` is not exported as `{name}`", function.name);
+                    return Err(Error::Manifest(message));
+                }
+            }
         }
     }
     let description = ModuleDescription {
@@ -136,6 +144,7 @@ pub fn inspect(wasm: &[u8]) -> Result<Inspection, Error> {
         package: manifest.package.clone(),
         package_version: manifest.version.clone(),
         language: manifest.language.clone(),
+        build: manifest.build.clone(),
         sdk: manifest.sdk.clone(),
         functions: manifest
             .functions

@@ -1,37 +1,23 @@
+mod scalar;
+
+pub use scalar::Argument;
+
+use std::any::Any;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arrow::array::{Array, ArrayRef, new_null_array};
-use arrow::compute::concat;
-use sandmill_abi::{BUFFER_ALIGN, SCALAR_PREFIX, limits};
+use arrow::array::ArrayRef;
+use sandmill_abi::{BUFFER_ALIGN, limits};
 use wasmtime::{Memory, Store, TypedFunc, UpdateDeadline, WasmParams, WasmResults};
 
 use crate::context::Context;
 use crate::error::{Error, Trap};
 use crate::host::{self, State};
-use crate::manifest::Function;
-use crate::read::{Promise, allocation, read, strict_nulls};
+use crate::read::{Promise, allocation, read};
 use crate::sandbox::{Core, Module};
 use crate::slots::Slot;
 use crate::trap::explain;
-use crate::write::{Plan, Source, slice};
-
-/// An argument of a call.
-#[derive(Clone, Copy)]
-pub enum Argument<'a> {
-    /// One value for each row.
-    Column(&'a dyn Array),
-    /// The same value for all rows: an array of length 1.
-    Constant(&'a dyn Array),
-}
-
-impl<'a> Argument<'a> {
-    fn array(self) -> &'a dyn Array {
-        match self {
-            Self::Column(array) | Self::Constant(array) => array,
-        }
-    }
-}
+use crate::write::{Plan, Source};
 
 /// Where the time of an instance went.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -48,8 +34,6 @@ pub struct Timings {
     pub validate_nanos: u64,
 }
 
-type Scalar = TypedFunc<(i32, i32, i32), i32>;
-
 /// A running module for one partition. Not shared between threads while it computes.
 pub struct Instance {
     module: Module,
@@ -60,8 +44,7 @@ pub struct Instance {
     out_free: Option<TypedFunc<i32, ()>>,
     release: u32,
     guest: wasmtime::Instance,
-    /// Those that were called.
-    functions: Vec<Option<Entry>>,
+    functions: Vec<Entry>,
     /// Start and size of the arena that arguments are written into.
     arena: (u32, usize),
     poisoned: bool,
@@ -70,11 +53,24 @@ pub struct Instance {
     _presence: Presence,
 }
 
+/// What an instance knows of one function of its module.
 struct Entry {
     name: Arc<str>,
-    call: Scalar,
+    /// The exports that were called, by their prefix.
+    exports: Vec<(&'static str, Box<dyn Any + Send + Sync>)>,
     /// Rows of earlier calls.
     rows: u64,
+}
+
+/// Where the arguments of a call lie in the guest's memory.
+struct Laid {
+    /// The arguments' structs.
+    base: u32,
+    /// The results' structs.
+    out: u32,
+    /// The plain bytes.
+    #[allow(dead_code, reason = "for kinds with group ids and ranges")]
+    extras: Vec<u32>,
 }
 
 /// An exported function, if it is there. Looking for it by type at once would make an error, with a
@@ -147,6 +143,11 @@ impl Instance {
         let initialize = export::<(), ()>(&guest, &mut store, "_initialize");
         let init = export::<(), i32>(&guest, &mut store, "sm_init");
         let release = export::<(), i32>(&guest, &mut store, "sm_release_index");
+        let entries = module.0.manifest.functions.iter().map(|function| Entry {
+            name: Arc::from(function.name.as_str()),
+            exports: Vec::new(),
+            rows: 0,
+        });
         let mut instance = Self {
             module: module.clone(),
             store,
@@ -156,7 +157,7 @@ impl Instance {
             out_free,
             release: 0,
             guest,
-            functions: module.0.manifest.functions.iter().map(|_| None).collect(),
+            functions: entries.collect(),
             arena: (0, 0),
             poisoned: false,
             timings: Timings::default(),
@@ -193,153 +194,97 @@ impl Instance {
         &self.store.data().counters
     }
 
-    /// Computes one column of `rows` values. Batches that do not fit into the guest's memory are
-    /// computed in parts.
-    ///
-    /// # Errors
-    /// `Arguments` when the arguments are not what the manifest says; `Guest` and `Trap` when the
-    /// function fails or is stopped, `Output` when its result does not hold. After `Guest`, `Trap`
-    /// and `Output` the instance is `Poisoned`.
-    pub fn call(
+    /// An export of a function: the prefix of the ABI and the function's name. Found once.
+    fn export<P: WasmParams, R: WasmResults>(
         &mut self,
         function: usize,
-        arguments: &[Argument<'_>],
-        rows: usize,
-    ) -> Result<ArrayRef, Error> {
-        if self.poisoned {
-            return Err(Error::Poisoned);
+        prefix: &'static str,
+    ) -> Result<TypedFunc<P, R>, Error>
+    where
+        TypedFunc<P, R>: Clone + Send + Sync + 'static,
+    {
+        let entry = &mut self.functions[function];
+        let known = entry.exports.iter().find(|(p, _)| *p == prefix);
+        if let Some(found) = known.and_then(|(_, any)| any.downcast_ref::<TypedFunc<P, R>>()) {
+            return Ok(found.clone());
         }
-        let module = self.module.clone();
-        let described = module.0.manifest.functions.get(function);
-        let described = described
-            .ok_or_else(|| Error::Arguments(format!("there is no function {function}")))?;
-        check_arguments(described, arguments, rows)?;
-        let constant_null = arguments
-            .iter()
-            .any(|a| matches!(a, Argument::Constant(array) if array.null_count() > 0));
-        if rows == 0 || (described.strict && constant_null) {
-            return Ok(new_null_array(&described.returns, rows));
-        }
-        self.parts(function, described, arguments, rows)
+        let name = format!("{prefix}{}", entry.name);
+        let found: TypedFunc<P, R> =
+            export(&self.guest, &mut self.store, &name).ok_or_else(|| missing(&name))?;
+        self.functions[function]
+            .exports
+            .push((prefix, Box::new(found.clone())));
+        Ok(found)
     }
 
-    fn parts(
-        &mut self,
-        function: usize,
-        described: &Function,
-        arguments: &[Argument<'_>],
-        rows: usize,
-    ) -> Result<ArrayRef, Error> {
-        let types = described.arguments.iter().map(|(_, ty)| ty);
-        let sources = arguments
-            .iter()
-            .zip(types)
-            .map(|(a, ty)| Source::new(a.array(), ty));
-        let sources = sources.collect::<Result<Vec<_>, _>>()?;
-        let plan = Plan::new(&sources);
-        // The guest needs room for its result, too.
-        let fits = plan.size <= self.store.data().memory_limit / 4 && rows <= limits::ROWS;
-        if (fits || rows == 1) && self.reserve(plan.size)? {
-            return self.once(function, described, arguments, rows, &sources, &plan);
-        }
-        if rows == 1 {
-            let limit = self.store.data().memory_limit as u64;
-            self.poisoned = true;
-            return Err(Error::Trap {
-                cause: Trap::Memory { limit },
-                message: Some(format!("the arguments of one row have {} bytes", plan.size)),
-                frames: Vec::new(),
-            });
-        }
-        let half = rows / 2;
-        let mut results = Vec::with_capacity(2);
-        for (start, length) in [(0, half), (half, rows - half)] {
-            let owned: Vec<_> = arguments
-                .iter()
-                .map(|argument| match argument {
-                    Argument::Column(array) => Some(slice(*array, start, length)),
-                    Argument::Constant(_) => None,
-                })
-                .collect();
-            let part: Vec<_> = arguments
-                .iter()
-                .zip(&owned)
-                .map(|(argument, owned)| owned.as_ref().map_or(*argument, |a| Argument::Column(a)))
-                .collect();
-            results.push(self.parts(function, described, &part, length)?);
-        }
-        let parts: Vec<&dyn Array> = results.iter().map(AsRef::as_ref).collect();
-        concat(&parts).map_err(|e| Error::Output(format!("the parts do not join: {e}")))
-    }
-
-    fn once(
-        &mut self,
-        function: usize,
-        described: &Function,
-        arguments: &[Argument<'_>],
-        rows: usize,
-        sources: &[Source<'_>],
-        plan: &Plan,
-    ) -> Result<ArrayRef, Error> {
-        let started = Instant::now();
-        let base = self.arena.0;
-        let arena = &mut self.memory.data_mut(&mut self.store)[base as usize..][..plan.size];
-        plan.write(sources, arena, base, self.release);
-        let written = Instant::now();
-
-        let entry = match &mut self.functions[function] {
-            Some(entry) => entry,
-            unknown => {
-                let name = format!("{SCALAR_PREFIX}{}", described.name);
-                unknown.insert(Entry {
-                    call: export(&self.guest, &mut self.store, &name)
-                        .ok_or_else(|| missing(&name))?,
-                    name: Arc::from(described.name.as_str()),
-                    rows: 0,
-                })
-            }
-        };
-        let (call, out) = (entry.call.clone(), base + plan.out as u32);
+    /// Before a call of a function with so many rows: names it in logs and starts its deadline. Gives
+    /// the rows that it had before.
+    fn enter(&mut self, function: usize, rows: usize) -> u64 {
+        let entry = &mut self.functions[function];
         let (running, before) = (Arc::clone(&entry.name), entry.rows);
         entry.rows += rows as u64;
         let state = self.store.data_mut();
         state.running = running;
         state.refused_growth = false;
-        state.call_end = written + state.call_limit;
-        let raw = (base.cast_signed(), rows as i32, out.cast_signed());
-        let result = call.call(&mut self.store, raw);
-        let status = self.landed(result, Some(before))?;
-        self.succeeded(status)?;
-        let called = Instant::now();
+        state.call_end = Instant::now() + state.call_limit;
+        before
+    }
 
-        let input = match described.strict {
-            true => strict_nulls(
-                arguments
-                    .iter()
-                    .map(|a| a.array())
-                    .filter(|a| a.len() == rows),
-            ),
-            false => None,
-        };
-        let promise = Promise {
-            returns: &described.returns,
-            rows,
-            nullable: described.nullable,
-            input,
-        };
+    /// Lays arguments out in the arena, with room for the structs of `outs` results and with the bytes
+    /// of `extras`, aligned. `None` when that is more than a guest can be asked to take at once; one
+    /// row is tried in any case.
+    fn place(
+        &mut self,
+        sources: &[Source<'_>],
+        rows: usize,
+        outs: usize,
+        extras: &[&[u8]],
+    ) -> Result<Option<Laid>, Error> {
+        let sizes: Vec<_> = extras.iter().map(|extra| extra.len()).collect();
+        let plan = Plan::new(sources, outs, &sizes);
+        // The guest needs room for its result, too.
+        let fits = plan.size <= self.store.data().memory_limit / 4 && rows <= limits::ROWS;
+        if !(fits || rows == 1) || !self.reserve(plan.size)? {
+            return Ok(None);
+        }
+        let base = self.arena.0;
+        let arena = &mut self.memory.data_mut(&mut self.store)[base as usize..][..plan.size];
+        plan.write(sources, arena, base, self.release);
+        for (range, bytes) in plan.extras.iter().zip(extras) {
+            arena[range.clone()].copy_from_slice(bytes);
+        }
+        let address = |at: usize| base + at as u32;
+        Ok(Some(Laid {
+            base,
+            out: address(plan.out),
+            extras: plan.extras.iter().map(|r| address(r.start)).collect(),
+        }))
+    }
+
+    /// Checks and copies the result whose struct lies at `out`.
+    fn take(&mut self, out: u32, promise: Promise<'_>) -> Result<ArrayRef, Error> {
         let array = read(self.memory.data(&self.store), out, promise);
-        let array = array.inspect_err(|_| self.poisoned = true)?;
+        array.inspect_err(|_| self.poisoned = true)
+    }
+
+    /// Tells the guest that the result at `out` was copied.
+    fn give_back(&mut self, out: u32, before: u64) -> Result<(), Error> {
         if let Some(out_free) = self.out_free.clone() {
             let result = out_free.call(&mut self.store, out.cast_signed());
             self.landed(result, Some(before))?;
         }
-        let timings = &mut self.timings;
-        timings.calls += 1;
-        timings.rows += rows as u64;
-        timings.copy_nanos += nanos(written - started);
-        timings.call_nanos += nanos(called - written);
-        timings.validate_nanos += nanos(called.elapsed());
-        Ok(array)
+        Ok(())
+    }
+
+    /// What does not fit into the guest's memory even alone.
+    fn too_large(&mut self, what: &str) -> Error {
+        let limit = self.store.data().memory_limit as u64;
+        self.poisoned = true;
+        Error::Trap {
+            cause: Trap::Memory { limit },
+            message: Some(format!("{what} are more than its memory can take")),
+            frames: Vec::new(),
+        }
     }
 
     /// Makes the arena at least `size` bytes large. `false` when the guest has no memory for it.
@@ -406,32 +351,6 @@ impl Instance {
             message,
         })
     }
-}
-
-fn check_arguments(
-    described: &Function,
-    arguments: &[Argument<'_>],
-    rows: usize,
-) -> Result<(), Error> {
-    let (given, expected) = (arguments.len(), described.arguments.len());
-    if given != expected {
-        let message = format!(
-            "`{}` takes {expected} arguments, {given} are given",
-            described.name
-        );
-        return Err(Error::Arguments(message));
-    }
-    for argument in arguments {
-        let (length, expected) = match argument {
-            Argument::Column(array) => (array.len(), rows),
-            Argument::Constant(array) => (array.len(), 1),
-        };
-        if length != expected {
-            let message = format!("an argument has {length} values, expected {expected}");
-            return Err(Error::Arguments(message));
-        }
-    }
-    Ok(())
 }
 
 fn nanos(duration: Duration) -> u64 {

@@ -1,12 +1,8 @@
-use std::collections::HashSet;
-
-use arrow::datatypes::DataType;
 use sandmill_abi::{MAJOR, MINOR, limits};
-use sandmill_model::{ArgumentInfo, FunctionInfo, Volatility};
 use serde::Deserialize;
 
 use crate::error::{Error, clean};
-use crate::types::{parse_format, sql_name};
+use crate::function::{Function, RawFunction};
 
 /// What a module says of itself, read and checked without running it.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,65 +17,40 @@ pub struct Manifest {
     pub language: String,
     /// SDK and version, or an empty text.
     pub sdk: String,
+    /// What it was built from, or an empty text.
+    pub build: String,
+    /// What it needs beside its own memory.
+    pub capabilities: Capabilities,
     /// Functions in the order of their names.
     pub functions: Vec<Function>,
 }
 
-/// One function of a module.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Function {
-    /// Name in SQL.
-    pub name: String,
-    /// Names and types of the arguments.
-    pub arguments: Vec<(String, DataType)>,
-    /// Format strings of the arguments.
-    pub formats: Vec<String>,
-    /// Type of the result.
-    pub returns: DataType,
-    /// Format string of the result.
-    pub returns_format: String,
-    /// Whether the result may be NULL where no argument is.
-    pub nullable: bool,
-    /// NULL in any argument gives NULL.
-    pub strict: bool,
-    /// What the planner may assume.
-    pub volatility: Volatility,
-    /// For people.
-    pub doc: String,
-    /// SQL examples.
-    pub examples: Vec<String>,
+/// What a module needs beside its own memory. Nothing is granted by asking for it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Capabilities {
+    /// Places that it wants to call over HTTP.
+    #[serde(default)]
+    pub http: Vec<HttpPlace>,
 }
 
-impl Function {
-    /// As people see it.
-    pub fn info(&self) -> FunctionInfo {
-        let arguments = self.arguments.iter().zip(&self.formats);
-        FunctionInfo {
-            name: self.name.clone(),
-            kind: "scalar".into(),
-            arguments: arguments
-                .map(|((name, ty), format)| ArgumentInfo {
-                    name: name.clone(),
-                    sql_type: sql_name(ty),
-                    format: format.clone(),
-                })
-                .collect(),
-            returns: sql_name(&self.returns),
-            returns_format: self.returns_format.clone(),
-            nullable: self.nullable,
-            strict: self.strict,
-            volatility: self.volatility,
-            doc: self.doc.clone(),
-            examples: self.examples.clone(),
-        }
-    }
+/// A place on the network and what is done there.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HttpPlace {
+    /// Name of the host, exactly.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// Methods, in upper case.
+    pub methods: Vec<String>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "lowercase", deny_unknown_fields)]
 enum Line {
     Package(RawPackage),
-    Function(RawFunction),
+    Function(Box<RawFunction>),
 }
 
 #[derive(Deserialize)]
@@ -92,41 +63,10 @@ struct RawPackage {
     language: String,
     #[serde(default)]
     sdk: String,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawFunction {
-    name: String,
-    kind: String,
-    arguments: Vec<RawArgument>,
-    returns: String,
-    #[serde(default = "yes")]
-    nullable: bool,
-    #[serde(default = "yes")]
-    strict: bool,
-    #[serde(default = "immutable")]
-    volatility: Volatility,
     #[serde(default)]
-    doc: String,
+    build: String,
     #[serde(default)]
-    examples: Vec<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawArgument {
-    name: String,
-    #[serde(rename = "type")]
-    ty: String,
-}
-
-fn yes() -> bool {
-    true
-}
-
-fn immutable() -> Volatility {
-    Volatility::Immutable
+    capabilities: Capabilities,
 }
 
 impl Manifest {
@@ -162,13 +102,15 @@ impl Manifest {
                 "the package name must be 1 to 64 of a-z, A-Z, 0-9, `-`, `_`".into(),
             ));
         }
-        for (what, text) in [
-            ("version", &package.version),
-            ("language", &package.language),
-            ("sdk", &package.sdk),
+        for (what, text, limit) in [
+            ("version", &package.version, 64),
+            ("language", &package.language, 64),
+            ("sdk", &package.sdk, 64),
+            ("build", &package.build, 256),
         ] {
-            check_text(what, text, 64)?;
+            check_text(what, text, limit)?;
         }
+        check_capabilities(&package.capabilities)?;
         if functions.is_empty() || functions.len() > limits::FUNCTIONS {
             return Err(wrong(format!(
                 "it must have 1 to {} functions",
@@ -177,7 +119,7 @@ impl Manifest {
         }
         let mut functions = functions
             .into_iter()
-            .map(check_function)
+            .map(|raw| Function::check(*raw))
             .collect::<Result<Vec<_>, _>>()?;
         functions.sort_by(|a, b| a.name.cmp(&b.name));
         if let Some(twice) = functions
@@ -195,6 +137,8 @@ impl Manifest {
             version: package.version,
             language: package.language,
             sdk: package.sdk,
+            build: package.build,
+            capabilities: package.capabilities,
             functions,
         })
     }
@@ -216,7 +160,7 @@ fn check_abi(found: &str) -> Result<(), Error> {
     Ok(())
 }
 
-fn check_text(what: &str, text: &str, limit: usize) -> Result<(), Error> {
+pub(crate) fn check_text(what: &str, text: &str, limit: usize) -> Result<(), Error> {
     if text.len() > limit || text.chars().any(|c| c.is_control() && c != '\n') {
         let message = format!("`{what}` must be at most {limit} bytes without control characters");
         return Err(Error::Manifest(message));
@@ -224,64 +168,25 @@ fn check_text(what: &str, text: &str, limit: usize) -> Result<(), Error> {
     Ok(())
 }
 
-fn check_function(raw: RawFunction) -> Result<Function, Error> {
-    let name = clean(raw.name.as_bytes(), 80);
-    let wrong = |message: &str| Error::Manifest(format!("function `{name}`: {message}"));
-    if !is_name(&raw.name) || raw.name.bytes().any(|b| b.is_ascii_uppercase()) {
-        return Err(wrong(
-            "a name is a letter or `_`, then letters, digits or `_`, lower case, at most 63",
+fn check_capabilities(wanted: &Capabilities) -> Result<(), Error> {
+    let legal = |place: &HttpPlace| {
+        let host = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-.".contains(&b);
+        let method =
+            |m: &String| (1..=16).contains(&m.len()) && m.bytes().all(|b| b.is_ascii_uppercase());
+        (1..=253).contains(&place.host.len())
+            && place.host.bytes().all(host)
+            && place.port > 0
+            && (1..=8).contains(&place.methods.len())
+            && place.methods.iter().all(method)
+    };
+    if wanted.http.len() > 16 || !wanted.http.iter().all(legal) {
+        return Err(Error::Manifest(
+            "`capabilities.http` must be at most 16 places with a host in lower case, a port and \
+             methods in upper case"
+                .into(),
         ));
     }
-    if raw.kind != "scalar" {
-        return Err(wrong("the only kind of ABI 1.0 is `scalar`"));
-    }
-    if raw.arguments.len() > limits::ARGUMENTS {
-        return Err(wrong("it has more than 32 arguments"));
-    }
-    check_text("doc", &raw.doc, 4096)?;
-    if raw.examples.len() > 16 {
-        return Err(wrong("it has more than 16 examples"));
-    }
-    raw.examples
-        .iter()
-        .try_for_each(|example| check_text("examples", example, 1024))?;
-    let mut names = HashSet::new();
-    let mut arguments = Vec::with_capacity(raw.arguments.len());
-    let mut formats = Vec::with_capacity(raw.arguments.len());
-    for argument in raw.arguments {
-        if !is_name(&argument.name) || !names.insert(argument.name.clone()) {
-            return Err(wrong("argument names must be names and distinct"));
-        }
-        let ty = known(&format!("{name}.{}", argument.name), &argument.ty)?;
-        arguments.push((argument.name, ty));
-        formats.push(argument.ty);
-    }
-    Ok(Function {
-        returns: known(&format!("{name} (result)"), &raw.returns)?,
-        returns_format: raw.returns,
-        name: raw.name,
-        arguments,
-        formats,
-        nullable: raw.nullable,
-        strict: raw.strict,
-        volatility: raw.volatility,
-        doc: raw.doc,
-        examples: raw.examples,
-    })
-}
-
-fn known(place: &str, format: &str) -> Result<DataType, Error> {
-    parse_format(format).ok_or_else(|| Error::Type {
-        place: place.into(),
-        format: clean(format.as_bytes(), 80),
-    })
-}
-
-fn is_name(text: &str) -> bool {
-    let legal = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
-    (1..=63).contains(&text.len())
-        && text.bytes().all(legal)
-        && !text.as_bytes()[0].is_ascii_digit()
+    Ok(())
 }
 
 #[cfg(test)]
@@ -328,7 +233,7 @@ mod tests {
             (&function("a").replace("scalar", "magic"), "no `package`"),
             (
                 &format!("{PACKAGE}\n{}", function("a").replace("scalar", "magic")),
-                "only kind",
+                "`magic` is no kind",
             ),
             (
                 &format!("{PACKAGE}\n{}", function("a").replace("kind", "kid")),
@@ -353,5 +258,12 @@ mod tests {
             Err(Error::Type { .. })
         ));
         assert!(Manifest::parse(&[0xff]).is_err());
+        let greedy = PACKAGE.replace(
+            "\"1\"}",
+            r#""1","capabilities":{"http":[{"host":"*","port":1,"methods":["GET"]}]}}"#,
+        );
+        let greedy = format!("{greedy}\n{}", function("a"));
+        let error = Manifest::parse(greedy.as_bytes()).expect_err("no wildcards");
+        assert!(error.to_string().contains("capabilities.http"), "{error}");
     }
 }

@@ -165,8 +165,11 @@ fn lengths(views: &[u128]) -> usize {
 
 /// Where everything of one call lies, relative to the start of the arena.
 pub(crate) struct Plan {
-    /// The result's struct.
+    /// The results' structs, side by side.
     pub out: usize,
+    /// Plain bytes beside the arguments, such as group ids.
+    pub extras: Vec<Range<usize>>,
+    outs: usize,
     /// Bytes of the whole.
     pub size: usize,
     buffers: Vec<[Range<usize>; 3]>,
@@ -174,19 +177,26 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    pub(crate) fn new(sources: &[Source<'_>]) -> Self {
+    /// Room for `sources`, the structs of `outs` results, and plain bytes of the sizes `extras`.
+    pub(crate) fn new(sources: &[Source<'_>], outs: usize, extras: &[usize]) -> Self {
         let mut plan = Self {
             out: 0,
+            outs,
+            extras: Vec::with_capacity(extras.len()),
             size: 0,
             buffers: Vec::with_capacity(sources.len()),
             pointers: 0,
         };
         plan.size = sources.len() * ARRAY_SIZE as usize;
-        plan.out = plan.take(ARRAY_SIZE as usize).start;
+        plan.out = plan.take(outs * ARRAY_SIZE as usize).start;
         plan.pointers = plan.take(sources.len() * 3 * 4).start;
         for source in sources {
             let ranges = source.sizes().map(|size| plan.take(size));
             plan.buffers.push(ranges);
+        }
+        for size in extras {
+            let range = plan.take(*size);
+            plan.extras.push(range);
         }
         plan
     }
@@ -201,7 +211,7 @@ impl Plan {
     /// at least `size` bytes. `release` is what the structs carry as their release callback.
     pub(crate) fn write(&self, sources: &[Source<'_>], arena: &mut [u8], base: u32, release: u32) {
         let address = |at: usize| base + at as u32;
-        arena[self.out..self.out + ARRAY_SIZE as usize].fill(0);
+        arena[self.out..self.out + self.outs * ARRAY_SIZE as usize].fill(0);
         for (n, (source, ranges)) in sources.iter().zip(&self.buffers).enumerate() {
             let pointers = self.pointers + n * 12;
             for (slot, range) in ranges.iter().enumerate() {

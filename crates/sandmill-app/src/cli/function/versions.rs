@@ -78,6 +78,9 @@ pub(super) async fn show(one: &Named) -> Result<(), Fault> {
     line("size", &format!("{} bytes", from.size));
     line("abi", &from.abi);
     line("language", &from.language);
+    if !from.build.is_empty() {
+        line("build", &from.build);
+    }
     line("sdk", &from.sdk);
     let imports = match from.imports.is_empty() {
         true => "none".to_owned(),
