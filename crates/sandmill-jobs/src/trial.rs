@@ -236,18 +236,20 @@ fn arguments(info: &FunctionInfo, row: &Value) -> Result<Vec<String>, String> {
 
 /// A value with the argument's type, where SQL would guess another.
 fn typed(argument: &ArgumentInfo, value: &Value) -> String {
-    let text = literal(value);
-    if argument.format == "z" && value.is_string() {
+    let bytes = ["z", "Z", "vz"].contains(&&*argument.format) && value.is_string();
+    let text = match bytes {
         // Results show bytes as hexadecimal texts too.
-        return format!("decode({text}, 'hex')");
-    }
+        true => format!("decode({}, 'hex')", literal(value)),
+        false => literal(value),
+    };
     match arrow_type(&argument.format) {
         Some(ty) => format!("arrow_cast({text}, {})", text_literal(&ty)),
         None => text,
     }
 }
 
-/// Arrow's name of a simple type, from its format in the C data interface.
+/// Arrow's name of a simple type, from its format in the C data interface. Values of other types
+/// are left to the coercion that every call has.
 fn arrow_type(format: &str) -> Option<String> {
     let simple = match format {
         "b" => "Boolean",
@@ -261,17 +263,29 @@ fn arrow_type(format: &str) -> Option<String> {
         "L" => "UInt64",
         "f" => "Float32",
         "g" => "Float64",
+        "e" => "Float16",
         "u" => "Utf8",
+        "U" => "LargeUtf8",
+        "vu" => "Utf8View",
         "z" => "Binary",
+        "Z" => "LargeBinary",
+        "vz" => "BinaryView",
         "tdD" => "Date32",
+        "tdm" => "Date64",
+        "tts" => "Time32(Second)",
+        "ttm" => "Time32(Millisecond)",
+        "ttu" => "Time64(Microsecond)",
+        "ttn" => "Time64(Nanosecond)",
         _ => "",
     };
     if !simple.is_empty() {
         return Some(simple.into());
     }
     if let Some((precision, scale)) = format.strip_prefix("d:").and_then(|d| d.split_once(',')) {
+        let (scale, bits) = scale.split_once(',').unwrap_or((scale, "128"));
         let (precision, scale): (u8, i8) = (precision.parse().ok()?, scale.parse().ok()?);
-        return Some(format!("Decimal128({precision}, {scale})"));
+        let bits: u16 = bits.parse().ok()?;
+        return Some(format!("Decimal{bits}({precision}, {scale})"));
     }
     let (unit, zone) = format.strip_prefix("ts")?.split_once(':')?;
     let unit = match unit {
@@ -360,6 +374,16 @@ mod tests {
             stamp,
             "arrow_cast('2020-01-01', 'Timestamp(Microsecond, Some(\"UTC\"))')"
         );
+        let cast = |format: &str, value| typed(&info(&[format]).arguments[0], &value);
+        assert_eq!(
+            cast("d:50,2,256", json!("1")),
+            "arrow_cast('1', 'Decimal256(50, 2)')"
+        );
+        assert_eq!(
+            cast("Z", json!("00ff")),
+            "arrow_cast(decode('00ff', 'hex'), 'LargeBinary')"
+        );
+        assert_eq!(cast("+l", json!([1])), "make_array(1)");
         assert_eq!(
             literal(&json!([{"a'": [1]}])),
             "make_array(named_struct('a''', make_array(1)))"
