@@ -6,4 +6,5 @@ mod crash;
 mod hostile;
 mod http;
 mod sql;
+mod start;
 mod versions;

@@ -1,5 +1,5 @@
 use axum::Json;
-use axum::extract::{Path, Request, State as Shared};
+use axum::extract::{Request, State as Shared};
 use axum::http::{StatusCode, header};
 use sandmill_api_types::{
     Function, FunctionList, FunctionUpload, NewTable, Problem, Table, TableList,
@@ -8,7 +8,7 @@ use sandmill_jobs::Upload;
 use sandmill_model::{ErrorCode, TableSpec, VersionRef};
 use sandmill_store::FunctionRecord;
 
-use crate::extract::{Body, Caller, bytes};
+use crate::extract::{Body, Caller, Path, bytes};
 use crate::problem::ApiError;
 use crate::state::State;
 use crate::versions::{SIGNATURE, invalid};

@@ -1,12 +1,12 @@
 //! Keys that modules are signed with, and whether they must be.
 
 use axum::Json;
-use axum::extract::{Path, State as Shared};
+use axum::extract::State as Shared;
 use axum::http::StatusCode;
 use sandmill_api_types::{NewSigningKey, Problem, SigningKey, SigningKeyList, SigningPolicy};
 use sandmill_store::KeyRecord;
 
-use crate::extract::{Body, Caller};
+use crate::extract::{Body, Caller, Path};
 use crate::problem::ApiError;
 use crate::state::State;
 

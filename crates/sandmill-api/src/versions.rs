@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 use axum::Json;
-use axum::extract::{Path, State as Shared};
+use axum::extract::State as Shared;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use sandmill_api_types::{
@@ -16,7 +16,7 @@ use serde::Deserialize;
 
 use crate::catalog::function;
 use crate::encode::{decode, json_rows};
-use crate::extract::{Body, Caller, Params};
+use crate::extract::{Body, Caller, Params, Path};
 use crate::problem::ApiError;
 use crate::state::State;
 

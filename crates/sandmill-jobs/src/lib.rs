@@ -17,6 +17,7 @@ mod pins;
 mod results;
 mod runner;
 mod service;
+mod suggestions;
 mod trial;
 mod versions;
 mod worker;

@@ -8,6 +8,7 @@ mod failure;
 mod function;
 mod ids;
 mod job;
+mod names;
 mod table;
 mod version;
 
@@ -18,5 +19,6 @@ pub use job::{
     Chunk, ColumnInfo, IllegalTransition, JobKind, JobSpec, JobState, LogLevel, LogLine,
     OnResultLimit, Parameter, Progress, ResultManifest,
 };
+pub use names::{distance, is_near};
 pub use table::{TableDescription, TableFormat, TableSpec};
 pub use version::{DEFAULT, LATEST, NoVersion, Provenance, SignatureInfo, VersionRef};

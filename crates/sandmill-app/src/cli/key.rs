@@ -66,7 +66,7 @@ pub(crate) struct Trust {
     /// Its name, for people.
     #[arg(long)]
     name: String,
-    #[arg(short, long, value_enum, default_value = "table")]
+    #[arg(short, long, value_parser = output::one(), default_value = "table")]
     output: Output,
     #[command(flatten)]
     target: Target,
@@ -152,9 +152,6 @@ impl Key {
             Self::List(list) => {
                 let client = list.target.open().await?.client;
                 let keys = client.key_list().await?;
-                if list.output == Output::Json {
-                    return output::json(&keys);
-                }
                 let row = |key: &SigningKey| {
                     let created = key.created_at.get(..19).unwrap_or(&key.created_at);
                     vec![
@@ -167,8 +164,10 @@ impl Key {
                 };
                 let rows = keys.items.iter().map(row).collect();
                 let headers = ["id", "name", "state", "since", "by"];
-                println!("{}", output::grid(&headers, &[], rows));
-                println!("{}", said(client.signing_policy().await?));
+                output::list(list.output, &keys, &headers, &[], rows)?;
+                if list.output == Output::Table {
+                    println!("{}", said(client.signing_policy().await?));
+                }
                 Ok(())
             }
             Self::Revoke(one) => {

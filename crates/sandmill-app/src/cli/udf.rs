@@ -63,7 +63,7 @@ pub(crate) struct Inspect {
     /// Check the signature with this public key.
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
-    #[arg(short, long, value_enum, default_value = "table")]
+    #[arg(short, long, value_parser = output::one(), default_value = "table")]
     output: Output,
 }
 

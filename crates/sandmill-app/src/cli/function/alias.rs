@@ -3,15 +3,15 @@ use sandmill_model::{DEFAULT, LATEST};
 
 use super::short;
 use crate::cli::fault::Fault;
-use crate::cli::output::{self, Output};
-use crate::cli::session::{Named, Target};
+use crate::cli::output;
+use crate::cli::session::Target;
 
 #[derive(Subcommand)]
 pub(crate) enum Alias {
     /// Let an alias name a version: `set f stable 3`.
     Set(Set),
     /// List the aliases of a function.
-    List(Named),
+    List(super::Each),
     /// Forget an alias.
     Delete(Forget),
 }
@@ -74,9 +74,6 @@ impl Alias {
                     .client
                     .alias_list(&one.name)
                     .await?;
-                if one.output == Output::Json {
-                    return output::json(&aliases);
-                }
                 let rows = aliases.items.iter().map(|alias| {
                     vec![
                         alias.alias.clone(),
@@ -89,8 +86,13 @@ impl Alias {
                     ]
                 });
                 let headers = ["alias", "version", "set", "by"];
-                println!("{}", output::grid(&headers, &[false, true], rows.collect()));
-                Ok(())
+                output::list(
+                    one.output,
+                    &aliases,
+                    &headers,
+                    &[false, true],
+                    rows.collect(),
+                )
             }
         }
     }

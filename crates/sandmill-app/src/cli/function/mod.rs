@@ -21,7 +21,7 @@ pub(crate) enum Function {
     /// Show a function, or NAME@VERSION, and where it came from.
     Show(Named),
     /// List the versions of a function.
-    Versions(Named),
+    Versions(Each),
     /// Name versions.
     #[command(subcommand)]
     Alias(alias::Alias),
@@ -47,7 +47,7 @@ pub(crate) struct Upload {
     /// A signature that was made before: a file of `sandmill key sign`.
     #[arg(long, value_name = "FILE")]
     signature: Option<PathBuf>,
-    #[arg(short, long, value_enum, default_value = "table")]
+    #[arg(short, long, value_parser = output::many(), default_value = "table")]
     output: Output,
     #[command(flatten)]
     target: Target,
@@ -64,7 +64,22 @@ fn short(moment: &str) -> String {
     moment.get(..19).unwrap_or(moment).replace('T', " ")
 }
 
-fn table(functions: &[FunctionBody]) -> String {
+/// What a command takes that lists things of one function.
+#[derive(Args)]
+pub(crate) struct Each {
+    /// The function.
+    name: String,
+    #[arg(short, long, value_parser = output::many(), default_value = "table")]
+    output: Output,
+    #[command(flatten)]
+    target: Target,
+}
+
+fn print(
+    output: Output,
+    value: &impl serde::Serialize,
+    functions: &[FunctionBody],
+) -> Result<(), Fault> {
     let row = |f: &FunctionBody| {
         vec![
             f.name.clone(),
@@ -83,11 +98,8 @@ fn table(functions: &[FunctionBody]) -> String {
         "volatility",
         "package",
     ];
-    output::grid(
-        &headers,
-        &[false, true],
-        functions.iter().map(row).collect(),
-    )
+    let rows = functions.iter().map(row).collect();
+    output::list(output, value, &headers, &[false, true], rows)
 }
 
 impl Function {
@@ -96,11 +108,7 @@ impl Function {
             Self::Upload(upload) => upload.run().await,
             Self::List(list) => {
                 let functions = list.target.open().await?.client.function_list().await?;
-                match list.output {
-                    Output::Json => output::json(&functions)?,
-                    _ => println!("{}", table(&functions.items)),
-                }
-                Ok(())
+                print(list.output, &functions, &functions.items)
             }
             Self::Show(one) => versions::show(&one).await,
             Self::Versions(one) => versions::list(&one).await,
@@ -129,10 +137,10 @@ impl Upload {
             .await;
         session.close().await;
         let done = done?;
-        if self.output == Output::Json {
-            return output::json(&done);
+        print(self.output, &done, &done.functions)?;
+        if self.output != Output::Table {
+            return Ok(());
         }
-        println!("{}", table(&done.functions));
         let default = |f: &&FunctionBody| !f.aliases.iter().any(|a| a == sandmill_model::DEFAULT);
         for function in done.functions.iter().filter(default) {
             let name = plain(&function.name);

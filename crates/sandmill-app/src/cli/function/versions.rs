@@ -6,7 +6,7 @@ use sandmill_api_types::{Function as FunctionBody, NewTrial, Rows};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::{short, versioned};
+use super::{Each, short, versioned};
 use crate::cli::fault::Fault;
 use crate::cli::output::{self, Output};
 use crate::cli::session::{Named, Target};
@@ -20,12 +20,9 @@ fn signer(function: &FunctionBody) -> String {
     }
 }
 
-pub(super) async fn list(one: &Named) -> Result<(), Fault> {
+pub(super) async fn list(one: &Each) -> Result<(), Fault> {
     let session = one.target.open().await?;
     let versions = session.client.function_versions(&one.name).await?;
-    if one.output == Output::Json {
-        return output::json(&versions);
-    }
     let row = |f: &FunctionBody| {
         vec![
             f.version.to_string(),
@@ -48,8 +45,7 @@ pub(super) async fn list(one: &Named) -> Result<(), Fault> {
     ];
     let right = [true, false, false, false, false, true];
     let rows = versions.items.iter().map(row).collect();
-    println!("{}", output::grid(&headers, &right, rows));
-    Ok(())
+    output::list(one.output, &versions, &headers, &right, rows)
 }
 
 pub(super) async fn show(one: &Named) -> Result<(), Fault> {
@@ -162,7 +158,7 @@ pub(crate) struct Usage {
     /// How many jobs to list.
     #[arg(long, default_value_t = 20)]
     limit: u32,
-    #[arg(short, long, value_enum, default_value = "table")]
+    #[arg(short, long, value_parser = output::one(), default_value = "table")]
     output: Output,
     #[command(flatten)]
     target: Target,
@@ -208,7 +204,7 @@ pub(crate) struct Test {
     /// Rows as JSON: lists with a value for each argument, or objects by the arguments' names. None
     /// reads them from standard input, one a line.
     rows: Vec<String>,
-    #[arg(short, long, value_enum, default_value = "table")]
+    #[arg(short, long, value_parser = output::one(), default_value = "table")]
     output: Output,
     #[command(flatten)]
     target: Target,
