@@ -158,7 +158,7 @@ async fn functions_and_tables_are_managed() {
             .contains("join_text(a VARCHAR, b VARCHAR) -> VARCHAR")
     );
     assert!(go(&["function", "list"]).contains("axpy"));
-    assert!(go(&["function", "show", "root"]).contains("version 1"));
+    assert!(go(&["function", "show", "root"]).contains("version    1"));
     assert!(go(&["function", "delete", "root"]).contains("deleted"));
     assert!(go(&["table", "add", "t", "t.csv"]).contains("1 columns"));
     assert!(go(&["table", "show", "t"]).contains("BIGINT"));

@@ -7,3 +7,4 @@ mod hostile;
 mod http;
 mod sql;
 mod start;
+mod versions;

@@ -4,7 +4,7 @@ use sandmill_model as model;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{Problem, moment};
+use crate::{Pins, Problem, moment};
 
 /// A job to run.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
@@ -16,9 +16,9 @@ pub struct NewJob {
     /// Values for `$name` or `$1` in it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub params: Vec<Param>,
-    /// Versions of functions to use instead of the newest, by name.
+    /// Versions or aliases of functions, by name, for calls that name none: `{"f": 3, "g": "stable"}`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub functions: BTreeMap<String, u32>,
+    pub functions: Pins,
     /// Wall-clock limit: a number with `ms`, `s`, `m` or `h`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = "60s", pattern = "^[0-9]{1,9}(ms|s|m|h)$")]
@@ -139,6 +139,9 @@ pub struct Progress {
 pub struct Pin {
     /// Name.
     pub name: String,
+    /// The version or alias that the statement asks for, where it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<String>,
     /// Version.
     pub version: u32,
     /// SHA-256 of its module.
@@ -208,7 +211,8 @@ impl Job {
         retry_of: Option<model::JobId>,
     ) -> Self {
         let pins = spec.functions.into_iter().map(|pin| Pin {
-            name: pin.name,
+            name: pin.function().to_owned(),
+            asked: pin.asked().map(str::to_owned),
             version: pin.version,
             digest: pin.digest.to_string(),
         });

@@ -8,6 +8,8 @@ mod catalog;
 mod client;
 mod job;
 mod problem;
+mod signing;
+mod version;
 
 pub use catalog::{
     Argument, Function, FunctionList, FunctionUpload, Me, NewTable, Table, TableFormat, TableList,
@@ -20,6 +22,11 @@ pub use job::{
     OnResultLimit, Param, Pin, Progress, ResultManifest, ResultsState, Rows,
 };
 pub use problem::{FunctionPlace, Limit, Position, Problem};
+pub use signing::{NewSigningKey, SigningKey, SigningKeyList, SigningPolicy};
+pub use version::{
+    Alias, AliasList, FunctionUsage, NewAlias, NewTrial, Pins, Provenance, Signature, Trial,
+    UsingJob, VersionRef, VersionUsage,
+};
 
 /// A moment in ISO 8601, UTC, from microseconds since 1970.
 fn moment(micros: i64) -> String {

@@ -10,6 +10,7 @@ mod ids;
 mod job;
 mod names;
 mod table;
+mod version;
 
 pub use failure::{Category, ErrorCode, Failure, FunctionSite, LimitHit, Position};
 pub use function::{ArgumentInfo, FunctionInfo, FunctionPin, ModuleDescription, Volatility};
@@ -20,3 +21,4 @@ pub use job::{
 };
 pub use names::{distance, is_near};
 pub use table::{TableDescription, TableFormat, TableSpec};
+pub use version::{DEFAULT, LATEST, NoVersion, Provenance, SignatureInfo, VersionRef};

@@ -1,4 +1,3 @@
-use std::collections::BTreeMap;
 use std::io::{IsTerminal, Read};
 use std::path::PathBuf;
 use std::pin::pin;
@@ -56,6 +55,9 @@ pub(crate) struct Submit {
     /// Publish a module first.
     #[arg(long = "function", value_name = "FILE")]
     functions: Vec<PathBuf>,
+    /// Version or alias of a function where the statement names none, name=version.
+    #[arg(long = "pin", value_name = "NAME=VERSION")]
+    pins: Vec<String>,
     /// Label, name=value.
     #[arg(long = "label", value_name = "NAME=VALUE")]
     labels: Vec<String>,
@@ -277,7 +279,11 @@ impl Submit {
                 .iter()
                 .map(param)
                 .collect::<Result<_, Fault>>()?,
-            functions: BTreeMap::new(),
+            functions: self
+                .pins
+                .iter()
+                .map(|text| pair(text).map(|(name, v)| (name, v.as_str().into())))
+                .collect::<Result<_, Fault>>()?,
             timeout: self.timeout.clone(),
             limits: Limits::default(),
             on_result_limit: if self.truncate {
@@ -412,8 +418,12 @@ fn show(job: &JobBody, output: Output) -> Result<(), Fault> {
         line(
             "function",
             Some(format!(
-                "{} version {} ({})",
+                "{}{} version {} ({})",
                 pin.name,
+                pin.asked
+                    .as_ref()
+                    .map(|a| format!("@{a}"))
+                    .unwrap_or_default(),
                 pin.version,
                 &pin.digest[..12.min(pin.digest.len())]
             )),

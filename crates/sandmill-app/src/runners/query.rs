@@ -84,7 +84,7 @@ impl QueryRunner {
         let mut functions = Vec::with_capacity(spec.functions.len());
         for pin in &spec.functions {
             let module = self.load(tenant, pin).await?;
-            let index = module.function(&pin.name).ok_or_else(|| {
+            let index = module.function(pin.function()).ok_or_else(|| {
                 let message = format!("The module {} has no function {}.", pin.digest, pin.name);
                 Failure::new(ErrorCode::FunctionInvalid, message)
             })?;
