@@ -31,6 +31,10 @@ pub(crate) enum Language {
     Rust,
     /// C with sandmill.h.
     C,
+    /// C++ with sandmill.hpp.
+    Cpp,
+    /// Zig with sandmill.zig.
+    Zig,
 }
 
 #[derive(Args)]
