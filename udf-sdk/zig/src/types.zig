@@ -145,21 +145,36 @@ pub fn json(comptime T: type) []const u8 {
     };
     const start = "\"type\":\"" ++ format ++ "\"";
     const children: []const u8 = switch (layout(Value)) {
-        .list, .fixed_list => field("item", inside(Value)[0]),
-        .fields => fields(Value),
-        .map => fields(Value.Entry),
+        .list, .fixed_list => member("item", inside(Value)[0]),
+        .fields => members(Value),
+        .map => members(Value.Entry),
         else => return start,
     };
     return start ++ ",\"children\":[" ++ children ++ "]";
 }
 
-/// A named type, NULL only where Zig's type says so.
-pub fn field(comptime name: []const u8, comptime T: type) []const u8 {
+/// A type inside of another. It may be NULL, as what SQL makes may: types that promise otherwise do
+/// not fit together.
+fn member(comptime name: []const u8, comptime T: type) []const u8 {
+    return "{\"name\":\"" ++ name ++ "\"," ++ json(T) ++ "}";
+}
+
+fn members(comptime T: type) []const u8 {
+    const info = @typeInfo(T).@"struct";
+    var text: []const u8 = "";
+    for (info.field_names, info.field_types, 0..) |name, Field, n| {
+        text = text ++ (if (n == 0) "" else ",") ++ member(name, Field);
+    }
+    return text;
+}
+
+/// A column, NULL only where Zig's type says so.
+fn field(comptime name: []const u8, comptime T: type) []const u8 {
     const null_too = if (@typeInfo(T) == .optional) "" else ",\"nullable\":false";
     return "{\"name\":\"" ++ name ++ "\"," ++ json(T) ++ null_too ++ "}";
 }
 
-/// The fields of a struct.
+/// The fields of a struct as columns.
 pub fn fields(comptime T: type) []const u8 {
     const info = @typeInfo(T).@"struct";
     var text: []const u8 = "";
