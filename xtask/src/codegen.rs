@@ -65,11 +65,7 @@ pub fn run(home: &Home, check: bool) -> Outcome {
 }
 
 /// Writes files, or with `check` gives the names of those that differ.
-fn write<'a>(
-    home: &Home,
-    check: bool,
-    files: &[(&'a str, String)],
-) -> Outcome<Vec<&'a str>> {
+fn write<'a>(home: &Home, check: bool, files: &[(&'a str, String)]) -> Outcome<Vec<&'a str>> {
     let mut stale = Vec::new();
     for (path, text) in files {
         let path_on_disk = home.root.join(path);
