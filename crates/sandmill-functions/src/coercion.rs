@@ -48,7 +48,7 @@ pub(crate) fn coerce(function: &Function, given: &[DataType]) -> Result<Vec<Data
 
 /// What a value of type `given` is cast to where `expected` is wanted; `None` when a user has to
 /// write the cast. Casts that lose a value at run time are errors, not NULL.
-fn target(expected: &DataType, given: &DataType) -> Option<DataType> {
+pub(crate) fn target(expected: &DataType, given: &DataType) -> Option<DataType> {
     use DataType::*;
     if let Dictionary(_, values) = given {
         return target(expected, values).map(|_| expected.clone());
