@@ -167,6 +167,41 @@ async fn functions_and_tables_are_managed() {
 }
 
 #[test]
+fn projects_of_cpp_and_zig_are_built_and_tried() {
+    let folder = tempfile::tempdir().expect("folder");
+    for language in ["cpp", "zig"] {
+        let name = format!("geo_{language}");
+        let module = format!("{name}/{name}.wasm");
+        let sql = "SELECT hypotenuse(3.0, 4.0) AS c";
+        for arguments in [
+            &["udf", "new", &name, "--lang", language][..],
+            &["udf", "build", &name],
+            &[
+                "job",
+                "submit",
+                "--local",
+                "--function",
+                &module,
+                "-o",
+                "csv",
+                sql,
+            ],
+        ] {
+            let output = run(folder.path(), arguments, None);
+            assert_eq!(
+                output.status.code(),
+                Some(0),
+                "{arguments:?}: {}",
+                text(&output.stderr)
+            );
+            if arguments[0] == "job" {
+                assert_eq!(text(&output.stdout), "c\n5.0\n", "{language}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_function_is_made_built_inspected_and_tried() {
     let folder = tempfile::tempdir().expect("folder");
     let go = |arguments: &[&str]| {

@@ -32,6 +32,10 @@ pub(crate) enum Language {
     Rust,
     /// C with sandmill.h.
     C,
+    /// C++ with sandmill.hpp.
+    Cpp,
+    /// Zig with sandmill.zig.
+    Zig,
 }
 
 #[derive(Args)]
