@@ -1,5 +1,9 @@
 //! The conformance functions, in Rust. `udf-sdk/spec/conformance/cases.json` says what they do.
 
+pub mod aggregates;
+pub mod tables;
+pub mod types;
+
 use sandmill::{Date, Decimal, Micros, Nanos, Timestamp};
 
 sandmill::package!();
