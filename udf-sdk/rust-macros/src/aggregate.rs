@@ -45,7 +45,7 @@ pub fn expand(item: &ItemImpl, options: &Options) -> Result<TokenStream> {
     if retract.is_some() {
         line.text(",\"retract\":true");
     }
-    let (line, strict) = (line.finish(), strict(&arguments));
+    let (line, strict) = (line.finish(), strict(&arguments, options));
     let (columns, values) = reads(&arguments);
     let count = arguments.len();
     let rows = |method: TokenStream| {

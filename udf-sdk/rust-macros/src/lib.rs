@@ -44,8 +44,9 @@ fn attribute<I: Parse + ToTokens>(
 ///
 /// Options: `name = "sql_name"`, `volatility = "immutable" | "stable" | "volatile"`,
 /// `zone = "UTC"` (of all timestamps), `example = "SELECT …"`, `default(b = "1")` (SQL literals for the
-/// last arguments), `monotonic(a = "increasing")`, `columns` (the function sees whole columns: slices
-/// in, and a mutable slice for the result as last argument).
+/// last arguments), `monotonic(a = "increasing")`, `strict` and `called_on_null` (instead of what
+/// `Option` in the arguments says), `columns` (the function sees whole columns: slices in, and a mutable
+/// slice for the result as last argument).
 #[proc_macro_attribute]
 pub fn udf(options: TokenStream, item: TokenStream) -> TokenStream {
     attribute::<ItemFn>(options, item, scalar::expand)

@@ -74,7 +74,7 @@ impl Line {
         }
         line.text("]");
         line.pieces.push(quote!(Piece::Text(",\"strict\":")));
-        let strict = strict(arguments);
+        let strict = strict(arguments, options);
         line.pieces.push(quote!(Piece::Flag(#strict)));
         if let Some(bytes) = options.state_bytes {
             line.text(&format!(",\"state_bytes\":{bytes}"));
@@ -136,7 +136,10 @@ impl Line {
 }
 
 /// Whether NULL in any argument gives NULL: where no argument can hold it.
-pub fn strict(arguments: &[Argument]) -> TokenStream {
+pub fn strict(arguments: &[Argument], options: &Options) -> TokenStream {
+    if let Some(strict) = options.strict {
+        return quote!(#strict);
+    }
     let types = arguments.iter().map(|a| &a.ty);
     quote!(!(false #(|| <#types as ::sandmill::manifest::SqlType>::NULLABLE)*))
 }

@@ -27,6 +27,8 @@ pub struct Options {
     pub monotonic: Vec<(String, String)>,
     /// Whether a window function computes over frames.
     pub frame: bool,
+    /// Whether NULL in any argument gives NULL, where the types of the arguments do not say it.
+    pub strict: Option<bool>,
     /// What an aggregate may take.
     pub state_bytes: Option<u64>,
 }
@@ -97,6 +99,8 @@ impl Parse for Options {
                     options.names = names.iter().map(plain).collect();
                 }
                 "frame" => options.frame = true,
+                "strict" => options.strict = Some(true),
+                "called_on_null" => options.strict = Some(false),
                 "state_bytes" => options.state_bytes = Some(number(&meta)?),
                 "default" => options.defaults.extend(syn::parse2::<Pairs>(list(&meta)?)?.0),
                 "monotonic" => {
@@ -120,7 +124,7 @@ impl Parse for Options {
                 }
                 _ => {
                     let message = "there are the options name, volatility, zone, example, columns, default, \
-                                   monotonic, frame and state_bytes";
+                                   monotonic, frame, strict, called_on_null and state_bytes";
                     return Err(Error::new_spanned(meta, message));
                 }
             }

@@ -55,7 +55,7 @@ pub fn expand(item: &ItemFn, options: &Options) -> Result<TokenStream> {
         line.text(",\"variadic\":true");
     }
     line.returns(&output);
-    let (line, strict) = (line.finish(), strict(&arguments));
+    let (line, strict) = (line.finish(), strict(&arguments, options));
     let fixed = &arguments[..arguments.len() - usize::from(many)];
     let (columns, values) = reads(fixed);
     let first = fixed.len();

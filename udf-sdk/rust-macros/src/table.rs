@@ -36,7 +36,7 @@ pub fn expand(item: &ItemFn, options: &Options) -> Result<TokenStream> {
         line.columns("columns", &columns);
         row = parse_quote!((#(#types,)*));
     }
-    let (line, strict) = (line.finish(), strict(&arguments));
+    let (line, strict) = (line.finish(), strict(&arguments, options));
     let (columns, values) = reads(&arguments);
     let count = arguments.len();
     let mut call = quote!(#name(#(#values),*));

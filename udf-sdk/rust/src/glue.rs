@@ -18,7 +18,7 @@ pub use self::nested::{Fields, Inside, Structs, field};
 use self::results::output;
 pub use self::results::*;
 pub use self::schema::Schema;
-pub use self::stores::Kept;
+pub use self::stores::{Kept, is_null};
 pub use self::streams::*;
 pub use self::windows::*;
 pub use crate::abi::ArrowArray;

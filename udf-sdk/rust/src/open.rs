@@ -125,6 +125,15 @@ impl<'a, const N: usize> Any<'a, N> {
         }
     }
 
+    /// Whether it is NULL, which only functions with `called_on_null` see.
+    pub fn is_null(&self) -> bool {
+        #[cfg(target_arch = "wasm32")]
+        // SAFETY: an `Any` points to an array of its call.
+        return crate::glue::is_null(unsafe { &*self.array }, self.row);
+        #[cfg(not(target_arch = "wasm32"))]
+        true
+    }
+
     /// The Arrow format string of its type.
     pub fn format(&self) -> &'a str {
         #[cfg(target_arch = "wasm32")]

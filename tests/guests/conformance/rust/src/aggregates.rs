@@ -70,14 +70,11 @@ pub struct Longest {
     text: Option<String>,
 }
 
-/// The longest text in bytes; of several, the first in the order of bytes.
+/// The first of the longest texts, in bytes.
 #[sandmill::aggregate]
 impl Longest {
     pub fn update(&mut self, text: &str) {
-        let better = self.text.as_deref().is_none_or(|best| {
-            (text.len(), std::cmp::Reverse(text)) > (best.len(), std::cmp::Reverse(best))
-        });
-        if better {
+        if self.text.as_deref().is_none_or(|best| text.len() > best.len()) {
             self.text = Some(text.to_owned());
         }
     }
@@ -122,8 +119,8 @@ impl GeoMean {
     }
 }
 
-/// The sum of a partition up to each row; NULL counts as 0.
-#[sandmill::window]
+/// The sum of a partition up to each row; NULL adds nothing, and has no sum.
+#[sandmill::window(strict)]
 pub fn running_sum(x: Column<'_, Option<i64>>) -> impl Iterator<Item = i64> {
     x.iter().scan(0i64, |sum, x| {
         *sum = sum.wrapping_add(x.unwrap_or(0));

@@ -70,7 +70,7 @@ pub fn greatest_of(values: Variadic<'_, i64>) -> Option<i64> {
 }
 
 /// The Arrow format string of its argument's type.
-#[sandmill::udf]
+#[sandmill::udf(called_on_null)]
 pub fn type_name(value: Any<'_>) -> String {
     value.format().to_owned()
 }
