@@ -19,7 +19,8 @@ pub fn method<'a>(item: &'a ItemImpl, name: &str) -> Option<&'a ImplItemFn> {
 
 /// A function that an `impl` must have.
 pub fn needed<'a>(item: &'a ItemImpl, name: &str) -> Result<&'a ImplItemFn> {
-    method(item, name).ok_or_else(|| Error::new_spanned(&item.self_ty, format!("it needs `fn {name}`")))
+    method(item, name)
+        .ok_or_else(|| Error::new_spanned(&item.self_ty, format!("it needs `fn {name}`")))
 }
 
 /// The name of the type that an `impl` is of.
@@ -67,9 +68,19 @@ pub fn expand(item: &ItemImpl, options: &Options) -> Result<TokenStream> {
         ("group_ids", "numbers"),
         ("groups", "u32"),
     ];
-    let range: &[_] = &[("handle", "i32"), ("first", "u32"), ("count", "u32"), ("out", "out")];
+    let range: &[_] = &[
+        ("handle", "i32"),
+        ("first", "u32"),
+        ("count", "u32"),
+        ("out", "out"),
+    ];
     let mut exports = vec![
-        export("sm_agg_new.", &sql, &[], &quote!(HANDLES.open(glue::Groups::new()))),
+        export(
+            "sm_agg_new.",
+            &sql,
+            &[],
+            &quote!(HANDLES.open(glue::Groups::new())),
+        ),
         export("sm_agg_update.", &sql, many, &rows(quote!(update))),
         export(
             "sm_agg_merge.",
@@ -107,11 +118,26 @@ pub fn expand(item: &ItemImpl, options: &Options) -> Result<TokenStream> {
             &[("handle", "i32"), ("count", "u32")],
             &quote!(HANDLES.get(handle).drop_first(count as usize); 0),
         ),
-        export("sm_agg_size.", &sql, &[("handle", "i32")], &quote!(HANDLES.get(handle).size())),
-        export("sm_agg_close.", &sql, &[("handle", "i32")], &quote!(HANDLES.close(handle))),
+        export(
+            "sm_agg_size.",
+            &sql,
+            &[("handle", "i32")],
+            &quote!(HANDLES.get(handle).size()),
+        ),
+        export(
+            "sm_agg_close.",
+            &sql,
+            &[("handle", "i32")],
+            &quote!(HANDLES.close(handle)),
+        ),
     ];
     if retract.is_some() {
-        exports.push(export("sm_agg_retract.", &sql, many, &rows(quote!(retract))));
+        exports.push(export(
+            "sm_agg_retract.",
+            &sql,
+            many,
+            &rows(quote!(retract)),
+        ));
     }
     Ok(quote! {
         #line

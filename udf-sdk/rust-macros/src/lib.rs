@@ -85,18 +85,24 @@ pub fn map(options: TokenStream, item: TokenStream) -> TokenStream {
 /// Makes a function of a group, `(group: Group<'_, T>, constants…, out: &mut Rows<R>)`, a map of groups.
 #[proc_macro_attribute]
 pub fn grouped_map(options: TokenStream, item: TokenStream) -> TokenStream {
-    attribute::<ItemFn>(options, item, |item, options| maps::grouped(item, options, false))
+    attribute::<ItemFn>(options, item, |item, options| {
+        maps::grouped(item, options, false)
+    })
 }
 
 /// As `grouped_map`, with two groups of the same key.
 #[proc_macro_attribute]
 pub fn cogrouped_map(options: TokenStream, item: TokenStream) -> TokenStream {
-    attribute::<ItemFn>(options, item, |item, options| maps::grouped(item, options, true))
+    attribute::<ItemFn>(options, item, |item, options| {
+        maps::grouped(item, options, true)
+    })
 }
 
 /// Makes a struct with named fields a type of SQL: a STRUCT, or the columns of a table or state.
 #[proc_macro_derive(Record)]
 pub fn record(item: TokenStream) -> TokenStream {
     let item = parse_macro_input!(item as DeriveInput);
-    record::expand(&item).unwrap_or_else(|error| error.to_compile_error()).into()
+    record::expand(&item)
+        .unwrap_or_else(|error| error.to_compile_error())
+        .into()
 }

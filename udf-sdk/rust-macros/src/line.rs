@@ -38,7 +38,12 @@ impl Line {
         arguments: &[Argument],
     ) -> Result<Self> {
         let known = |(name, _): &&(String, String)| !arguments.iter().any(|a| a.name == *name);
-        if let Some((name, _)) = options.defaults.iter().chain(&options.monotonic).find(known) {
+        if let Some((name, _)) = options
+            .defaults
+            .iter()
+            .chain(&options.monotonic)
+            .find(known)
+        {
             let message = format!("there is no argument `{name}`");
             return Err(Error::new(proc_macro2::Span::call_site(), message));
         }
@@ -59,7 +64,8 @@ impl Line {
             let comma = if n == 0 { "" } else { "," };
             line.text(&format!("{comma}{{\"name\":{},", json(&argument.name)));
             let ty = &argument.ty;
-            line.pieces.push(quote!(Piece::Type(<#ty as SqlType>::TYPE)));
+            line.pieces
+                .push(quote!(Piece::Type(<#ty as SqlType>::TYPE)));
             let find = |pairs: &[(String, String)]| {
                 let pair = pairs.iter().find(|(name, _)| *name == argument.name);
                 pair.map(|(_, value)| json(value))
@@ -90,15 +96,18 @@ impl Line {
     /// Adds the type of a result.
     pub fn returns(&mut self, ty: &Type) {
         self.text(",\"returns\":");
-        self.pieces.push(quote!(Piece::Returns(<#ty as SqlType>::TYPE)));
+        self.pieces
+            .push(quote!(Piece::Returns(<#ty as SqlType>::TYPE)));
         self.text(",\"nullable\":");
-        self.pieces.push(quote!(Piece::Flag(<#ty as SqlType>::NULLABLE)));
+        self.pieces
+            .push(quote!(Piece::Flag(<#ty as SqlType>::NULLABLE)));
     }
 
     /// Adds the columns of a struct.
     pub fn record(&mut self, what: &str, ty: &Type) {
         self.text(&format!(",\"{what}\":["));
-        self.pieces.push(quote!(Piece::Columns(<#ty as Record>::COLUMNS)));
+        self.pieces
+            .push(quote!(Piece::Columns(<#ty as Record>::COLUMNS)));
         self.text("]");
     }
 

@@ -11,9 +11,14 @@ use crate::options::Options;
 use crate::signature::{self, Argument, arguments, inside, inside_mut};
 
 fn rows_of(argument: Option<Argument>, signature: &Signature) -> Result<syn::Type> {
-    argument.and_then(|a| inside_mut(&a.ty, "Rows")).ok_or_else(|| {
-        Error::new_spanned(signature, "the last argument takes the rows: out: &mut Rows<T>")
-    })
+    argument
+        .and_then(|a| inside_mut(&a.ty, "Rows"))
+        .ok_or_else(|| {
+            Error::new_spanned(
+                signature,
+                "the last argument takes the rows: out: &mut Rows<T>",
+            )
+        })
 }
 
 /// A stream of batches into a stream of batches.
@@ -27,7 +32,10 @@ pub fn map(item: &ItemImpl, options: &Options) -> Result<TokenStream> {
     let out = rows_of(pushed.pop(), push)?;
     let input = pushed.pop().and_then(|a| inside(&a.ty, &["Batch"]));
     let input = input.ok_or_else(|| {
-        Error::new_spanned(push, "it takes a batch and gives rows: batch: Batch<'_, T>, out: &mut Rows<R>")
+        Error::new_spanned(
+            push,
+            "it takes a batch and gives rows: batch: Batch<'_, T>, out: &mut Rows<R>",
+        )
     })?;
     let mut line = Line::function(&sql, "map", &doc, options, &given)?;
     line.record("input", &input);
@@ -71,7 +79,12 @@ pub fn map(item: &ItemImpl, options: &Options) -> Result<TokenStream> {
                 0
             },
         ),
-        export("sm_pull.", &sql, &[handle, ("out", "out")], &quote!(STREAMS.get(handle).pull(out))),
+        export(
+            "sm_pull.",
+            &sql,
+            &[handle, ("out", "out")],
+            &quote!(STREAMS.get(handle).pull(out)),
+        ),
         export(
             "sm_finish.",
             &sql,
@@ -98,10 +111,18 @@ pub fn grouped(item: &ItemFn, options: &Options, pairs: bool) -> Result<TokenStr
     let (name, doc) = (&signature.ident, signature::doc(&item.attrs));
     let mut given = arguments(signature)?;
     let out = rows_of(given.pop(), signature)?;
-    let groups: Vec<_> = given.drain(..given.len().min(1 + usize::from(pairs))).collect();
-    let inputs: Option<Vec<_>> =
-        groups.iter().map(|a| inside(&a.ty, &["Group", "Batch"])).collect();
-    let kind = if pairs { "cogrouped_map" } else { "grouped_map" };
+    let groups: Vec<_> = given
+        .drain(..given.len().min(1 + usize::from(pairs)))
+        .collect();
+    let inputs: Option<Vec<_>> = groups
+        .iter()
+        .map(|a| inside(&a.ty, &["Group", "Batch"]))
+        .collect();
+    let kind = if pairs {
+        "cogrouped_map"
+    } else {
+        "grouped_map"
+    };
     let mut line = Line::function(&sql, kind, &doc, options, &given)?;
     line.record("columns", &out);
     let (setup, values) = constants(&given);
@@ -153,7 +174,9 @@ pub fn grouped(item: &ItemFn, options: &Options, pairs: bool) -> Result<TokenStr
         }
         _ => {
             let message = match pairs {
-                true => "the first arguments are the groups: left: Group<'_, A>, right: Group<'_, B>",
+                true => {
+                    "the first arguments are the groups: left: Group<'_, A>, right: Group<'_, B>"
+                }
                 false => "the first argument is the group: group: Group<'_, T>",
             };
             return Err(Error::new_spanned(signature, message));

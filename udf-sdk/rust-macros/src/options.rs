@@ -102,10 +102,15 @@ impl Parse for Options {
                 "strict" => options.strict = Some(true),
                 "called_on_null" => options.strict = Some(false),
                 "state_bytes" => options.state_bytes = Some(number(&meta)?),
-                "default" => options.defaults.extend(syn::parse2::<Pairs>(list(&meta)?)?.0),
+                "default" => options
+                    .defaults
+                    .extend(syn::parse2::<Pairs>(list(&meta)?)?.0),
                 "monotonic" => {
                     let pairs = syn::parse2::<Pairs>(list(&meta)?)?.0;
-                    if pairs.iter().any(|(_, how)| how != "increasing" && how != "decreasing") {
+                    if pairs
+                        .iter()
+                        .any(|(_, how)| how != "increasing" && how != "decreasing")
+                    {
                         let message = "monotonic is increasing or decreasing";
                         return Err(Error::new_spanned(meta, message));
                     }

@@ -10,12 +10,21 @@ pub fn expand(item: &DeriveInput) -> Result<TokenStream> {
     let fields = match &item.data {
         Data::Struct(data) => match &data.fields {
             Fields::Named(fields) if !fields.named.is_empty() => &fields.named,
-            _ => return Err(Error::new_spanned(&item.ident, "a record has fields with names")),
+            _ => {
+                return Err(Error::new_spanned(
+                    &item.ident,
+                    "a record has fields with names",
+                ));
+            }
         },
         _ => return Err(Error::new_spanned(&item.ident, "a record is a struct")),
     };
-    if item.generics.type_params().next().is_some() || item.generics.const_params().next().is_some() {
-        return Err(Error::new_spanned(&item.generics, "a record has no types as parameters"));
+    if item.generics.type_params().next().is_some() || item.generics.const_params().next().is_some()
+    {
+        return Err(Error::new_spanned(
+            &item.generics,
+            "a record has no types as parameters",
+        ));
     }
     let name = &item.ident;
     let (generics, parameters, _) = item.generics.split_for_impl();
@@ -31,13 +40,30 @@ pub fn expand(item: &DeriveInput) -> Result<TokenStream> {
         .map(|path| quote!(#path .0))
         .collect();
     let nested = |parts: Vec<TokenStream>| {
-        parts.into_iter().rev().fold(quote!(()), |rest, part| quote!((#part, #rest)))
+        parts
+            .into_iter()
+            .rev()
+            .fold(quote!(()), |rest, part| quote!((#part, #rest)))
     };
-    let builder = nested(types.iter().map(|t| quote!(<#t as glue::Store>::Builder)).collect());
-    let columns = nested(types.iter().map(|t| quote!(<#t as glue::Argument>::Column)).collect());
+    let builder = nested(
+        types
+            .iter()
+            .map(|t| quote!(<#t as glue::Store>::Builder))
+            .collect(),
+    );
+    let columns = nested(
+        types
+            .iter()
+            .map(|t| quote!(<#t as glue::Argument>::Column))
+            .collect(),
+    );
     let fields_of = |address: TokenStream| {
         let parts = types.iter().zip(&indices);
-        nested(parts.map(|(t, n)| quote!(glue::field::<#t>(#address(#n)))).collect())
+        nested(
+            parts
+                .map(|(t, n)| quote!(glue::field::<#t>(#address(#n))))
+                .collect(),
+        )
     };
     let (inside, beside) = (fields_of(quote!(child)), fields_of(quote!(first.add)));
     Ok(quote! {

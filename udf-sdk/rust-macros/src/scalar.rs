@@ -45,7 +45,9 @@ pub fn expand(item: &ItemFn, options: &Options) -> Result<TokenStream> {
         return Ok(quote!(#line #export));
     }
     let output = output(signature)?;
-    let last = arguments.last().and_then(|last| inside(&last.ty, &["Variadic"]));
+    let last = arguments
+        .last()
+        .and_then(|last| inside(&last.ty, &["Variadic"]));
     let many = last.is_some();
     if let (Some(last), Some(inner)) = (arguments.last_mut(), last) {
         last.ty = inner;
@@ -81,6 +83,9 @@ pub fn expand(item: &ItemFn, options: &Options) -> Result<TokenStream> {
 }
 
 const SCALAR: &[(&str, &str)] = &[("args", "in"), ("rows", "u32"), ("out", "out")];
-const VARIADIC: &[(&str, &str)] =
-    &[("args", "in"), ("count", "u32"), ("rows", "u32"), ("out", "out")];
-
+const VARIADIC: &[(&str, &str)] = &[
+    ("args", "in"),
+    ("count", "u32"),
+    ("rows", "u32"),
+    ("out", "out"),
+];

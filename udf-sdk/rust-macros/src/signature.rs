@@ -62,7 +62,8 @@ pub fn name(ident: &Ident, options: &Options) -> Result<String> {
     let name = options.name.clone().unwrap_or_else(|| snake(&plain(ident)));
     let legal = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
     if !name.bytes().all(legal) || name.len() > 63 {
-        let message = "the name in SQL has lower-case letters, digits and `_`; choose one with name = \"…\"";
+        let message =
+            "the name in SQL has lower-case letters, digits and `_`; choose one with name = \"…\"";
         return Err(Error::new_spanned(ident, message));
     }
     Ok(name)

@@ -29,10 +29,19 @@ pub fn expand(item: &ItemFn, options: &Options) -> Result<TokenStream> {
             }
         };
         if types.len() != options.names.len() {
-            let message = format!("it gives {} columns, `columns` names {}", types.len(), options.names.len());
+            let message = format!(
+                "it gives {} columns, `columns` names {}",
+                types.len(),
+                options.names.len()
+            );
             return Err(Error::new_spanned(&row, message));
         }
-        let columns: Vec<_> = options.names.iter().cloned().zip(types.iter().cloned()).collect();
+        let columns: Vec<_> = options
+            .names
+            .iter()
+            .cloned()
+            .zip(types.iter().cloned())
+            .collect();
         line.columns("columns", &columns);
         row = parse_quote!((#(#types,)*));
     }
@@ -67,7 +76,6 @@ pub fn expand(item: &ItemFn, options: &Options) -> Result<TokenStream> {
             &[handle, ("out", "out")],
             &quote! {
                 const STRICT: bool = #strict;
-                type Columns = <#row as glue::Row>::Builder;
                 let stream = STREAMS.get(handle);
                 let (args, rows) = stream.arguments();
                 if args.is_null() && #count > 0 {
@@ -76,7 +84,7 @@ pub fn expand(item: &ItemFn, options: &Options) -> Result<TokenStream> {
                 let arrays = glue::Arrays::new(args, #count);
                 let _ = &arrays;
                 #columns
-                glue::pull::<_, Columns>(
+                glue::pull::<_, <#row as glue::Row>::Builder>(
                     stream,
                     #count,
                     STRICT,
@@ -90,7 +98,12 @@ pub fn expand(item: &ItemFn, options: &Options) -> Result<TokenStream> {
                 )
             },
         ),
-        export("sm_finish.", &sql, &[handle], &quote!(STREAMS.get(handle).finish(); 0)),
+        export(
+            "sm_finish.",
+            &sql,
+            &[handle],
+            &quote!(STREAMS.get(handle).finish(); 0),
+        ),
         export("sm_close.", &sql, &[handle], &quote!(STREAMS.close(handle))),
     ];
     Ok(quote! {

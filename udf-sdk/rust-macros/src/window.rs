@@ -14,16 +14,24 @@ pub fn expand(item: &ItemFn, options: &Options) -> Result<TokenStream> {
     let sql = signature::name(&signature.ident, options)?;
     let (name, doc) = (&signature.ident, signature::doc(&item.attrs));
     let mut arguments = arguments(signature)?;
-    if options.frame && arguments.pop().is_none_or(|last| inside(&last.ty, &["Range"]).is_none()) {
+    if options.frame
+        && arguments
+            .pop()
+            .is_none_or(|last| inside(&last.ty, &["Range"]).is_none())
+    {
         let message = "with `frame` the last argument is the frame: frame: Range<usize>";
         return Err(Error::new_spanned(signature, message));
     }
     let mut seen = Vec::new();
     for argument in &mut arguments {
         seen.push(argument.ty.clone());
-        let inner = element(&argument.ty, false).or_else(|| inside(&argument.ty, &["Column", "List"]));
+        let inner =
+            element(&argument.ty, false).or_else(|| inside(&argument.ty, &["Column", "List"]));
         argument.ty = inner.ok_or_else(|| {
-            Error::new_spanned(&argument.ty, "a window function sees columns: &[T] or Column<'_, T>")
+            Error::new_spanned(
+                &argument.ty,
+                "a window function sees columns: &[T] or Column<'_, T>",
+            )
         })?;
     }
     let mut line = Line::function(&sql, "window", &doc, options, &arguments)?;
@@ -34,11 +42,14 @@ pub fn expand(item: &ItemFn, options: &Options) -> Result<TokenStream> {
         let arrays = glue::Arrays::new(args, #count);
         let _ = &arrays;
     };
-    let values = quote!(#(<#seen as glue::Partition>::partition(arrays.at(#indices), #indices, length)),*);
+    let values =
+        quote!(#(<#seen as glue::Partition>::partition(arrays.at(#indices), #indices, length)),*);
     let body = if options.frame {
         line.text(",\"frame\":true");
         line.returns(&returns);
-        let names: Vec<_> = (0..count).map(|n| quote::format_ident!("column{n}")).collect();
+        let names: Vec<_> = (0..count)
+            .map(|n| quote::format_ident!("column{n}"))
+            .collect();
         let each = 0..count;
         quote! {
             #columns
@@ -61,8 +72,16 @@ pub fn expand(item: &ItemFn, options: &Options) -> Result<TokenStream> {
             0
         }
     };
-    let parameters =
-        [("args", "in"), ("rows", "u32"), ("ranges", "pairs"), ("count", "u32"), ("out", "out")];
-    let (line, export) = (line.finish(), export("sm_window.", &sql, &parameters, &body));
+    let parameters = [
+        ("args", "in"),
+        ("rows", "u32"),
+        ("ranges", "pairs"),
+        ("count", "u32"),
+        ("out", "out"),
+    ];
+    let (line, export) = (
+        line.finish(),
+        export("sm_window.", &sql, &parameters, &body),
+    );
     Ok(quote!(#line #export))
 }

@@ -46,8 +46,8 @@ pub use sandmill_macros::{
     Record, aggregate, cogrouped_map, grouped_map, map, package, table, udf, window,
 };
 pub use types::{
-    Date, DayTime, Decimal, Decimal256, Duration, Error, Half, Interval, Large, Map, Micros, Millis,
-    Months, Nanos, Null, Seconds, Time, Timestamp, Unit, View,
+    Date, DayTime, Decimal, Decimal256, Duration, Error, Half, Interval, Large, Map, Micros,
+    Millis, Months, Nanos, Null, Seconds, Time, Timestamp, Unit, View,
 };
 pub use views::{Batch, BatchRows, Column, Group, Items, List};
 

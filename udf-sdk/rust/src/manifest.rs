@@ -180,12 +180,20 @@ const fn columns(fields: &[Field], zone: &str, out: &mut [u8], mut at: usize) ->
     let mut n = 0;
     while n < fields.len() {
         let field = &fields[n];
-        let start = if n == 0 { "{\"name\":\"" } else { ",{\"name\":\"" };
+        let start = if n == 0 {
+            "{\"name\":\""
+        } else {
+            ",{\"name\":\""
+        };
         at = put(start, out, at);
         at = put(field.name, out, at);
         at = put("\",", out, at);
         at = members(&field.ty, zone, out, at);
-        let end = if field.nullable { "}" } else { ",\"nullable\":false}" };
+        let end = if field.nullable {
+            "}"
+        } else {
+            ",\"nullable\":false}"
+        };
         at = put(end, out, at);
         n += 1;
     }
@@ -243,6 +251,9 @@ mod tests {
     fn records_are_structs_and_columns() {
         let columns = r#"{"name":"name","type":"u","nullable":false},{"name":"at","type":"+l","children":[{"name":"item","type":"g"}],"nullable":false}"#;
         assert_eq!(line(&[Piece::Columns(Place::COLUMNS)]), columns);
-        assert_eq!(ty::<Place<'_>>(), format!(r#"{{"type":"+s","children":[{columns}]}}"#));
+        assert_eq!(
+            ty::<Place<'_>>(),
+            format!(r#"{{"type":"+s","children":[{columns}]}}"#)
+        );
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::manifest::{Field, Format, SqlType, Type};
-use crate::types::*;
 use crate::open::Any;
+use crate::types::*;
 use crate::views::List;
 
 macro_rules! plain {
@@ -55,7 +55,10 @@ impl<const P: u8, const S: u8> SqlType for Decimal<P, S> {
 
 impl<const P: u8, const S: u8> SqlType for Decimal256<P, S> {
     const TYPE: Type = {
-        assert!(P >= 1 && P <= 76 && S <= P, "a wide decimal has 1 to 76 digits");
+        assert!(
+            P >= 1 && P <= 76 && S <= P,
+            "a wide decimal has 1 to 76 digits"
+        );
         Type {
             format: Format::Decimal(P, S, true),
             children: &[],

@@ -226,7 +226,10 @@ mod tests {
         for bits in 0..=u16::MAX {
             let value = Half(bits).to_f32();
             let back = Half::from_f32(value);
-            assert!(back.0 == bits || value.is_nan(), "{bits:04x}: {value} {back:?}");
+            assert!(
+                back.0 == bits || value.is_nan(),
+                "{bits:04x}: {value} {back:?}"
+            );
         }
         for (value, bits) in [
             (1.0, 0x3c00),

@@ -164,12 +164,12 @@ impl<S: Row + Store + Default> Groups<S> {
     /// # Safety
     /// `out` points to a zeroed array.
     #[inline(always)]
-    pub unsafe fn finish<R: Return>(
-        &mut self,
+    pub unsafe fn finish<'a, R: Return>(
+        &'a mut self,
         first: usize,
         count: usize,
         out: *mut ArrowArray,
-        finish: impl Fn(&S) -> R,
+        finish: impl Fn(&'a S) -> R,
     ) {
         self.grow(first.saturating_add(count));
         let states = self.range(first, count).as_ptr();

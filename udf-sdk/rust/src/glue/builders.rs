@@ -120,16 +120,15 @@ impl Validity {
     }
 
     fn start(&self) -> u32 {
-        if self.nulls > 0 { self.bits.as_ptr() as u32 } else { 0 }
+        if self.nulls > 0 {
+            self.bits.as_ptr() as u32
+        } else {
+            0
+        }
     }
 
     /// Describes a column with these buffers behind its validity, and these children.
-    pub(super) fn finish(
-        &self,
-        out: &mut ArrowArray,
-        pointers: &mut [u32],
-        children: &[u32],
-    ) {
+    pub(super) fn finish(&self, out: &mut ArrowArray, pointers: &mut [u32], children: &[u32]) {
         if let Some(first) = pointers.first_mut() {
             *first = self.start();
         }
@@ -138,7 +137,11 @@ impl Validity {
         out.n_buffers = pointers.len() as i64;
         out.buffers = pointers.as_ptr() as u32;
         out.n_children = children.len() as i64;
-        out.children = if children.is_empty() { 0 } else { children.as_ptr() as u32 };
+        out.children = if children.is_empty() {
+            0
+        } else {
+            children.as_ptr() as u32
+        };
     }
 }
 
@@ -327,9 +330,15 @@ impl Views {
             inside.copy_from_slice(bytes);
         } else {
             // A prefix, the number of the data buffer, which is 0, and the place in it.
-            rest.iter_mut().zip(bytes).take(4).for_each(|(to, from)| *to = *from);
+            rest.iter_mut()
+                .zip(bytes)
+                .take(4)
+                .for_each(|(to, from)| *to = *from);
             let place = <i32 as Offset>::from(self.bytes.len()).to_le_bytes();
-            rest.iter_mut().skip(8).zip(place).for_each(|(to, from)| *to = from);
+            rest.iter_mut()
+                .skip(8)
+                .zip(place)
+                .for_each(|(to, from)| *to = from);
             self.bytes.extend_from_slice(bytes);
         }
         self.views.push(view);

@@ -21,7 +21,11 @@ impl Pick {
 
     /// A row, or NULL where it is.
     pub fn of(array: &ArrowArray, row: usize) -> Self {
-        if is_null(array, row) { Self::NULL } else { Self { array, row } }
+        if is_null(array, row) {
+            Self::NULL
+        } else {
+            Self { array, row }
+        }
     }
 
     fn get(&self) -> Option<(&ArrowArray, usize)> {
@@ -65,7 +69,11 @@ impl Gathered {
         out.n_buffers = self.buffers.len() as i64;
         out.buffers = self.pointers.as_ptr() as u32;
         out.n_children = self.children.len() as i64;
-        out.children = if self.children.is_empty() { 0 } else { self.addresses.as_ptr() as u32 };
+        out.children = if self.children.is_empty() {
+            0
+        } else {
+            self.addresses.as_ptr() as u32
+        };
         out.dictionary = self.dictionary;
     }
 }
@@ -153,7 +161,11 @@ fn width(format: &str) -> usize {
         [b'd', ..] if format.ends_with(",256") => 32,
         [b'd', ..] => 16,
         [b'w', b':', ..] => format.get(2..).and_then(|n| n.parse().ok()).unwrap_or(0),
-        _ => fail(abi::BAD_INPUT, -1, "rows of this type cannot be put together"),
+        _ => fail(
+            abi::BAD_INPUT,
+            -1,
+            "rows of this type cannot be put together",
+        ),
     }
 }
 
@@ -248,7 +260,8 @@ fn views(column: &mut Gathered, picks: &[Pick]) {
                 bytes.extend_from_slice(core::slice::from_raw_parts(first, length as usize));
                 [length, prefix, 0, place]
             };
-            view.iter().for_each(|word| views.extend_from_slice(&word.to_le_bytes()));
+            view.iter()
+                .for_each(|word| views.extend_from_slice(&word.to_le_bytes()));
         }
     }
     let length = i64_bytes(bytes.len()).to_vec();

@@ -75,7 +75,8 @@ impl<B: Build> Build for Lists<B> {
         self.items.finish(child);
         self.children = [core::ptr::from_ref(child) as u32];
         self.pointers[1] = self.offsets.as_ptr() as u32;
-        self.validity.finish(out, &mut self.pointers, &self.children);
+        self.validity
+            .finish(out, &mut self.pointers, &self.children);
     }
 }
 
@@ -114,7 +115,8 @@ impl<B: Build, const N: usize> Build for Arrays<B, N> {
         let [child] = &mut self.child;
         self.items.finish(child);
         self.children = [core::ptr::from_ref(child) as u32];
-        self.validity.finish(out, &mut self.pointers, &self.children);
+        self.validity
+            .finish(out, &mut self.pointers, &self.children);
     }
 }
 
@@ -154,7 +156,8 @@ impl<F: BuildRow> Build for Structs<F> {
         self.children.clear();
         let addresses = self.arrays.iter().map(|a| core::ptr::from_ref(a) as u32);
         self.children.extend(addresses);
-        self.validity.finish(out, &mut self.pointers, &self.children);
+        self.validity
+            .finish(out, &mut self.pointers, &self.children);
     }
 }
 
@@ -184,7 +187,11 @@ impl<K: Store, V: Store> Store for Entry<K, V> {
 }
 
 fn heap<'a, T: Store + 'a>(values: impl Iterator<Item = &'a T>, capacity: usize) -> usize {
-    let inside = if T::HEAP { values.map(T::heap).sum() } else { 0 };
+    let inside = if T::HEAP {
+        values.map(T::heap).sum()
+    } else {
+        0
+    };
     inside + capacity * size_of::<T>()
 }
 
@@ -213,7 +220,8 @@ impl<T: Store + Element, const N: usize> Store for [T; N] {
         heap(self.iter(), 0)
     }
     fn store(self, builder: &mut Self::Builder) {
-        self.into_iter().for_each(|item| item.store(&mut builder.items));
+        self.into_iter()
+            .for_each(|item| item.store(&mut builder.items));
         builder.validity.valid();
     }
 }

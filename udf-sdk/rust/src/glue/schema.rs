@@ -5,23 +5,11 @@ use core::ffi::{CStr, c_char};
 
 use super::gather::{Gathered, Pick, gather};
 use super::{Argument, Value, buffer, step};
-use crate::abi::{self, ArrowArray};
+use crate::abi::{self, ArrowArray, ArrowSchema};
 use crate::host::fail;
 use crate::manifest::{Field, Format, Type};
 use crate::memory::Single;
 use crate::open::Any;
-
-/// The fields of an `ArrowSchema` that count.
-#[repr(C)]
-struct ArrowSchema {
-    format: u32,
-    name: u32,
-    metadata: u32,
-    flags: i64,
-    n_children: i64,
-    children: u32,
-    dictionary: u32,
-}
 
 /// The type of an array that the manifest leaves open.
 #[derive(Clone, Copy)]
@@ -78,7 +66,11 @@ impl Schema {
                 let mut parts = format.strip_prefix("d:").unwrap_or_default().split(',');
                 let mut number = || parts.next().and_then(|n| n.parse::<u8>().ok());
                 let digits = (number(), number()) == (Some(precision), Some(scale));
-                digits && matches!((parts.next(), wide), (None | Some("128"), false) | (Some("256"), true))
+                digits
+                    && matches!(
+                        (parts.next(), wide),
+                        (None | Some("128"), false) | (Some("256"), true)
+                    )
             }
         };
         same && !self.is_dictionary() && self.fields_are(ty.children)
@@ -91,7 +83,10 @@ impl Schema {
             _ => *self,
         };
         inner.children() == fields.len()
-            && fields.iter().enumerate().all(|(n, field)| inner.child(n).is(&field.ty))
+            && fields
+                .iter()
+                .enumerate()
+                .all(|(n, field)| inner.child(n).is(&field.ty))
     }
 }
 

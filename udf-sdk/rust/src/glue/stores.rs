@@ -5,7 +5,7 @@ use core::cell::UnsafeCell;
 use std::collections::BTreeMap;
 
 use super::builders::*;
-use super::{Argument, Bits, Value, buffer, step};
+use super::{Argument, Bits, buffer, step};
 use crate::abi::ArrowArray;
 use crate::memory::Single;
 use crate::sql::Element;
@@ -107,7 +107,9 @@ impl<B: Build> Kept<B> {
     pub fn start() -> Self {
         // SAFETY: one thread; the reference ends here.
         let last = unsafe { &mut *LAST.0.get() }.take();
-        let mut builder = last.and_then(|last| last.downcast::<B>().ok()).unwrap_or_default();
+        let mut builder = last
+            .and_then(|last| last.downcast::<B>().ok())
+            .unwrap_or_default();
         builder.clear();
         Self(builder)
     }

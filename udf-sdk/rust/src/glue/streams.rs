@@ -105,7 +105,10 @@ pub unsafe fn pull<I: Iterator, B: BuildRow>(
     });
     // SAFETY: see above; the arguments are those of the last push.
     let (table, arrays) = unsafe {
-        (&mut *(body.body as *mut Table<I, B>), Arrays::new(stream.first, count))
+        (
+            &mut *(body.body as *mut Table<I, B>),
+            Arrays::new(stream.first, count),
+        )
     };
     table.rows.clear();
     table.numbers.clear();
@@ -218,7 +221,10 @@ pub unsafe fn group<'a, T: Fields>(
 ) -> Batch<'a, T> {
     // SAFETY: as promised.
     unsafe {
-        let (from, to) = (*offsets.add(group) as usize, *offsets.add(group + 1) as usize);
+        let (from, to) = (
+            *offsets.add(group) as usize,
+            *offsets.add(group + 1) as usize,
+        );
         Batch::over(first, from, to - from)
     }
 }

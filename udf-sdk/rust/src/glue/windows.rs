@@ -38,7 +38,11 @@ pub unsafe fn partition<R: Return>(
     let values = core::cell::RefCell::new(values.into_iter());
     let next = |row: usize| match values.borrow_mut().next() {
         Some(value) => value,
-        None => fail(abi::ERROR, row as i64, "the function gave fewer values than rows"),
+        None => fail(
+            abi::ERROR,
+            row as i64,
+            "the function gave fewer values than rows",
+        ),
     };
     // SAFETY: as promised; there are no arguments that could be NULL.
     unsafe { rows::<R, false>(out, count, &Arrays::new(core::ptr::null(), 0), next) }
