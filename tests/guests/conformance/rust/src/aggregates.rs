@@ -74,7 +74,11 @@ pub struct Longest {
 #[sandmill::aggregate]
 impl Longest {
     pub fn update(&mut self, text: &str) {
-        if self.text.as_deref().is_none_or(|best| text.len() > best.len()) {
+        if self
+            .text
+            .as_deref()
+            .is_none_or(|best| text.len() > best.len())
+        {
             self.text = Some(text.to_owned());
         }
     }

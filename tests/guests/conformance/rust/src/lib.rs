@@ -55,7 +55,11 @@ pub fn even(a: i64) -> Option<i64> {
 /// The square root of a number that is not negative.
 #[sandmill::udf]
 pub fn root(x: f64) -> Result<f64, String> {
-    if x < 0.0 { Err(format!("{x:?} is negative")) } else { Ok(x.sqrt()) }
+    if x < 0.0 {
+        Err(format!("{x:?} is negative"))
+    } else {
+        Ok(x.sqrt())
+    }
 }
 
 /// Joins two texts.

@@ -40,7 +40,11 @@ impl FilterDouble {
     }
 
     pub fn push(&mut self, batch: Batch<'_, Number>, out: &mut Rows<Doubled>) {
-        for x in batch.iter().filter_map(|row| row.x).filter(|x| *x >= self.minimum) {
+        for x in batch
+            .iter()
+            .filter_map(|row| row.x)
+            .filter(|x| *x >= self.minimum)
+        {
             out.push(Doubled {
                 x,
                 twice: x.wrapping_mul(2),
@@ -120,7 +124,10 @@ pub struct Matches {
 /// Counts the rows of each key on both sides.
 #[sandmill::cogrouped_map]
 pub fn match_count(left: Group<'_, Left>, right: Group<'_, Right>, out: &mut Rows<Matches>) {
-    let k = left.get(0).map(|row| row.k).or_else(|| right.get(0).map(|row| row.k));
+    let k = left
+        .get(0)
+        .map(|row| row.k)
+        .or_else(|| right.get(0).map(|row| row.k));
     out.push(Matches {
         k: k.flatten(),
         lefts: left.len() as i64,
