@@ -15,11 +15,13 @@ mod coercion;
 mod failure;
 mod instances;
 mod node;
+mod relations;
 mod scalar;
 
 pub use chain::ChainRule;
 pub use failure::failure_of;
 pub use node::SandboxRule;
+pub use relations::{RelationQueryPlanner, Relations, prepare, resolve};
 pub use sandmill_sandbox::sql_name;
 pub use scalar::scalar;
 

@@ -166,7 +166,7 @@ impl ExecutionPlan for SandboxExec {
 }
 
 /// What `EXPLAIN ANALYZE` shows of the calls.
-struct CallMetrics {
+pub(crate) struct CallMetrics {
     calls: Count,
     rows: Count,
     copy: Time,
@@ -176,7 +176,7 @@ struct CallMetrics {
 }
 
 impl CallMetrics {
-    fn new(set: &ExecutionPlanMetricsSet, partition: usize) -> Self {
+    pub(crate) fn new(set: &ExecutionPlanMetricsSet, partition: usize) -> Self {
         Self {
             calls: MetricBuilder::new(set).counter("function_calls", partition),
             rows: MetricBuilder::new(set).counter("function_rows", partition),
@@ -187,7 +187,7 @@ impl CallMetrics {
         }
     }
 
-    fn update(&mut self, now: Timings) {
+    pub(crate) fn update(&mut self, now: Timings) {
         let nanos =
             |now: u64, before: u64| std::time::Duration::from_nanos(now.saturating_sub(before));
         let count = |now: u64, before: u64| now.saturating_sub(before) as usize;

@@ -1,8 +1,14 @@
 mod chain;
+mod group;
+mod rows;
 mod scalar;
+mod stream;
 
 pub use chain::{Operand, Step, can_chain};
+pub use group::Groups;
+pub use rows::Rows;
 pub use scalar::Argument;
+pub use stream::{Pulled, Stream};
 
 use std::any::Any;
 use std::sync::Arc;

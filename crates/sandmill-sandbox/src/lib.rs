@@ -29,7 +29,13 @@ mod types;
 mod write;
 
 #[cfg(test)]
+mod chain_tests;
+#[cfg(test)]
+mod crossing_tests;
+#[cfg(test)]
 mod read_tests;
+#[cfg(test)]
+mod stream_tests;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -40,7 +46,9 @@ pub use context::{Cancellation, Context, LogSink};
 pub use error::{Error, Trap};
 pub use function::{Function, FunctionKind, Monotonic, Parameter, ParameterType};
 pub use inspect::{Inspection, digest, inspect};
-pub use instance::{Argument, Instance, Operand, Step, Timings, can_chain};
+pub use instance::{
+    Argument, Groups, Instance, Operand, Pulled, Rows, Step, Stream, Timings, can_chain,
+};
 pub use manifest::{Capabilities, HttpPlace, Manifest};
 pub use sandbox::{Module, Sandbox, Settings, Stats};
 pub use types::{format_of, parse_format, sql_name};
