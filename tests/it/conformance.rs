@@ -11,7 +11,13 @@ const CASES: &str = include_str!("../../udf-sdk/spec/conformance/cases.json");
 async fn every_language_passes_every_case() {
     let cases: Vec<Value> = serde_json::from_str(CASES).expect("cases");
     let mut called = HashSet::new();
-    for language in ["conformance_rust", "conformance_c"] {
+    for language in [
+        "conformance_rust",
+        "conformance_c",
+        "conformance_assemblyscript",
+        "conformance_go",
+        "conformance_javascript",
+    ] {
         let house = House::start().await;
         let upload = house
             .client

@@ -1,5 +1,7 @@
 //! Builds the guest modules into `<target>/guests`.
 
+mod declared;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -100,6 +102,7 @@ pub fn build(home: &Home) -> Outcome<PathBuf> {
         finish(&built, &out)?;
         let _ = fs::remove_file(&built);
     }
+    declared::build(home, &folder)?;
     Ok(folder)
 }
 

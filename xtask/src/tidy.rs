@@ -13,6 +13,7 @@ const LAYERS: &[(&str, u32)] = &[
     ("sandmill-abi", 0),
     ("sandmill-model", 0),
     ("sandmill-sandbox", 1),
+    ("sandmill-build", 1),
     ("sandmill-store", 1),
     ("sandmill-api-types", 1),
     ("sandmill-functions", 2),

@@ -1,5 +1,7 @@
 //! Compilers for guest modules: those of the machine if they can, else installed.
 
+pub mod declared;
+
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -15,6 +17,7 @@ pub const TARGET: &str = "wasm32-unknown-unknown";
 pub fn report(home: &Home) -> Outcome {
     println!("rustc for {TARGET}: {}", rustc(home)?.display());
     println!("clang for wasm32: {}", clang()?);
+    declared::report(home)?;
     Ok(())
 }
 

@@ -1,4 +1,5 @@
 mod build;
+mod pack;
 mod project;
 
 use std::path::{Path, PathBuf};
@@ -19,6 +20,8 @@ pub(crate) enum Udf {
     New(New),
     /// Build the project in a folder into a module.
     Build(Build),
+    /// Put a manifest into a module whose compiler cannot.
+    Pack(pack::Pack),
     /// Show what a module offers and needs, without running it.
     Inspect(Inspect),
     /// Run a function of a module on a table, in this process.
@@ -31,6 +34,12 @@ pub(crate) enum Language {
     Rust,
     /// C with sandmill.h.
     C,
+    /// AssemblyScript, declared in comments.
+    Assemblyscript,
+    /// Go, declared in comments.
+    Go,
+    /// JavaScript for QuickJS, declared in comments.
+    Javascript,
 }
 
 #[derive(Args)]
@@ -94,20 +103,23 @@ impl Udf {
                 println!("  sandmill udf build {}", path.display());
                 Ok(())
             }
-            Self::Build(build) => {
-                let out = build::build(&build.path, build.out.as_deref())?;
-                let found = read(&out)?;
-                let functions = &found.description.functions;
-                println!("{}: {} bytes", out.display(), found.description.size);
-                functions
-                    .iter()
-                    .for_each(|f| println!("  {}", f.signature()));
-                Ok(())
-            }
+            Self::Build(build) => built(&build::build(&build.path, build.out.as_deref())?),
+            Self::Pack(pack) => built(&pack.run()?),
             Self::Inspect(args) => show(&read(&args.module)?, args.output),
             Self::Test(test) => test.run().await,
         }
     }
+}
+
+/// Says what a new module offers.
+fn built(out: &Path) -> Result<(), Fault> {
+    let found = read(out)?;
+    let functions = &found.description.functions;
+    println!("{}: {} bytes", out.display(), found.description.size);
+    functions
+        .iter()
+        .for_each(|f| println!("  {}", f.signature()));
+    Ok(())
 }
 
 fn read(path: &Path) -> Result<Inspection, Fault> {

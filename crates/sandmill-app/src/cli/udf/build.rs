@@ -14,14 +14,28 @@ pub(crate) fn build(folder: &Path, out: Option<&Path>) -> Result<PathBuf, Fault>
     if folder.join("Cargo.toml").exists() {
         return rust(&folder, out);
     }
+    if let Some(language) = sandmill_build::detect(&folder) {
+        let name = name(&folder);
+        let staging = tempfile::tempdir()?;
+        let built = staging.path().join("module.wasm");
+        std::fs::write(&built, super::pack::build(&folder, &name, language)?)?;
+        return finish(&folder, &built, &name, out);
+    }
     let sources = sources(&folder)?;
     if sources.is_empty() {
         return Err(Fault::usage(format!(
-            "{} has neither Cargo.toml nor C files\n  hint: make a project with `sandmill udf new`",
+            "{} has neither Cargo.toml nor go.mod nor files of C, AssemblyScript or JavaScript\n  hint: make a project with `sandmill udf new`",
             folder.display()
         )));
     }
     c(&folder, &sources, out)
+}
+
+/// Modules are called like their folder.
+fn name(folder: &Path) -> String {
+    folder
+        .file_name()
+        .map_or("module".into(), |n| n.to_string_lossy().into_owned())
 }
 
 fn finish(folder: &Path, built: &Path, name: &str, out: Option<&Path>) -> Result<PathBuf, Fault> {
@@ -176,9 +190,7 @@ fn clang() -> Result<PathBuf, Fault> {
 }
 
 fn c(folder: &Path, sources: &[PathBuf], out: Option<&Path>) -> Result<PathBuf, Fault> {
-    let name = folder
-        .file_name()
-        .map_or("module".into(), |n| n.to_string_lossy().into_owned());
+    let name = name(folder);
     let staging = tempfile::tempdir()?;
     let built = staging.path().join("module.wasm");
     run(Command::new(clang()?)
