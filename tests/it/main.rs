@@ -5,4 +5,5 @@ mod conformance;
 mod crash;
 mod hostile;
 mod http;
+mod languages;
 mod sql;

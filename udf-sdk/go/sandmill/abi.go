@@ -10,13 +10,13 @@ const ABI = "1.1"
 // Error numbers.
 const (
 	// The function cannot compute a row.
-	ErrError  int32 = -1
+	ErrError int32 = -1
 	// The guest could not allocate.
 	ErrNoMemory int32 = -2
 	// The input is not what the manifest says.
 	ErrBadInput int32 = -3
 	// The function panicked.
-	ErrPanic  int32 = -4
+	ErrPanic int32 = -4
 )
 
 // arrowArray lies in linear memory as in the Arrow C data interface; addresses are 32-bit numbers.

@@ -14,20 +14,15 @@ pub fn render() -> String {
     let mut text = format!(
         "// {NOTE}\n\npackage sandmill\n\nimport \"unsafe\"\n\n// ABI is the version that this package speaks.\nconst ABI = \"{MAJOR}.{MINOR}\"\n\n// Error numbers.\nconst (\n"
     );
-    let names = ERRORS.iter().map(|e| camel(e.name));
-    let widest = names.map(|name| name.len()).max().unwrap_or_default();
     for error in ERRORS {
-        let gap = " ".repeat(widest - camel(error.name).len());
         let _ = writeln!(
             text,
-            "\t// {}\n\tErr{}{gap} int32 = {}",
+            "\t// {}\n\tErr{} int32 = {}",
             error.doc,
             camel(error.name),
             error.number
         );
     }
-    // Comments between the lines end a block that gofmt aligns.
-    text = text.replace("  ", " ");
     text.push_str(")\n\n");
     layout(&mut text, "arrowArray", ARRAY_FIELDS, ARRAY_SIZE);
     layout(&mut text, "arrowSchema", SCHEMA_FIELDS, SCHEMA_SIZE);

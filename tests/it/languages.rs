@@ -1,0 +1,148 @@
+//! Languages whose functions are declared in comments: new, build, pack, run, as users do it.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use sandmill_tests::{guest, program};
+
+/// Runs with the compilers of the environment, or those that `cargo xtask guests` installed.
+fn run(folder: &Path, arguments: &[&str]) -> Output {
+    let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
+    let cache = std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .or(home)
+        .expect("a home");
+    Command::new(program())
+        .args(arguments)
+        .current_dir(folder)
+        .env("SANDMILL_DATA", folder.join("nowhere"))
+        .env("GOCACHE", cache.join("sandmill/go-build"))
+        .output()
+        .expect("runs; `cargo xtask test` builds it")
+}
+
+fn good(folder: &Path, arguments: &[&str]) -> String {
+    let output = run(folder, arguments);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{arguments:?}: {errors}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn bad(folder: &Path, arguments: &[&str]) -> String {
+    let output = run(folder, arguments);
+    assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn every_template_becomes_a_function() {
+    let folder = tempfile::tempdir().expect("folder");
+    let go = |arguments: &[&str]| good(folder.path(), arguments);
+    for language in ["assemblyscript", "go", "javascript"] {
+        let (name, wasm) = (format!("{language}_words"), format!("{language}.wasm"));
+        go(&["udf", "new", &name, "--lang", language]);
+        let built = go(&["udf", "build", &name, "-o", &wasm]);
+        assert!(
+            built.contains("initial(name VARCHAR) -> VARCHAR"),
+            "{built}"
+        );
+        let inspected = go(&["udf", "inspect", &wasm]);
+        assert!(
+            inspected.contains(&format!("package   {name} 0.1.0")),
+            "{inspected}"
+        );
+        assert!(inspected.contains("First letter of a name"), "{inspected}");
+        let sql = "SELECT initial(x) AS i FROM (VALUES (' ada'), ('é'), (''), (NULL)) AS t(x)";
+        let rows = go(&[
+            "job",
+            "submit",
+            "--local",
+            "--function",
+            &wasm,
+            "-o",
+            "csv",
+            sql,
+        ]);
+        assert_eq!(
+            rows,
+            "i\na\né\n\"\"\n\"\"\n".replace("\"\"", ""),
+            "{language}"
+        );
+    }
+}
+
+#[test]
+fn errors_of_javascript_name_their_row_and_place() {
+    let folder = tempfile::tempdir().expect("folder");
+    std::fs::create_dir(folder.path().join("m")).expect("folder");
+    let submit = |source: &str, sql: &str| {
+        std::fs::write(folder.path().join("m/f.js"), source).expect("written");
+        good(folder.path(), &["udf", "build", "m"]);
+        bad(
+            folder.path(),
+            &["job", "submit", "--local", "--function", "m/m.wasm", sql],
+        )
+    };
+    let sql = "SELECT f(CAST(x AS INT)) FROM (VALUES (1), (2)) AS t(x)";
+    for (body, expected) in [
+        (
+            "if (x == 2) throw new Error('two \\ud800');\n return x;",
+            "two \u{fffd}",
+        ),
+        ("return x == 2 ? 0.5 : x;", "not a whole number"),
+        ("return x == 2 ? 'x' : x;", "not a whole number"),
+        (
+            "return x == 2 ? nothing.at : x;",
+            "nothing is not defined (at f (f.js:3",
+        ),
+        ("if (x == 2) f(x); return x;", "function."),
+    ] {
+        let source =
+            format!("//sandmill:scalar f(x INT) -> INT\nexport function f(x) {{\n {body}\n}}\n");
+        let error = submit(&source, sql);
+        assert!(error.contains(expected), "{error} lacks {expected}");
+    }
+    for (source, expected) in [
+        (
+            "//sandmill:scalar f(x INT) -> INT\nfunction f(x) { return x; }",
+            "no exported function",
+        ),
+        (
+            "//sandmill:scalar f(x INT) -> INT\nexport function f(x) { return",
+            "SyntaxError",
+        ),
+        (
+            "//sandmill:scalar f(x INT) -> INT\nthrow new Error('at once');\nexport let f;",
+            "at once",
+        ),
+    ] {
+        let error = submit(source, sql);
+        assert!(error.contains(expected), "{error} lacks {expected}");
+    }
+}
+
+#[test]
+fn packing_replaces_a_manifest() {
+    let folder = tempfile::tempdir().expect("folder");
+    let at = |name: &str| folder.path().join(name);
+    std::fs::write(at("m.wasm"), guest("conformance_c")).expect("written");
+    let manifest = "{\"package\":{\"abi\":\"1.0\",\"name\":\"other\",\"version\":\"9\"}}\n\
+        {\"function\":{\"name\":\"answer\",\"kind\":\"scalar\",\"arguments\":[],\"returns\":\"i\"}}\n";
+    std::fs::write(at("manifest.jsonl"), manifest).expect("written");
+    let packed = good(
+        folder.path(),
+        &["udf", "pack", "m.wasm", "manifest.jsonl", "-o", "n.wasm"],
+    );
+    assert!(
+        packed.contains("answer() -> INT") && !packed.contains("root"),
+        "{packed}"
+    );
+    let inspected = good(folder.path(), &["udf", "inspect", "n.wasm"]);
+    assert!(inspected.contains("package   other 9"), "{inspected}");
+    std::fs::write(at("text.wasm"), "text").expect("written");
+    let error = bad(
+        folder.path(),
+        &["udf", "pack", "text.wasm", "manifest.jsonl"],
+    );
+    assert!(error.contains("cannot be packed"), "{error}");
+}
