@@ -48,8 +48,10 @@ pub(crate) fn config(effort: Effort, stack_bytes: usize) -> Config {
         Effort::Full => config
             .cranelift_opt_level(OptLevel::Speed)
             .compiler_inlining(wasmtime::Inlining::Yes),
+        // Code is only loaded when it was compiled with the inlining that the engine has.
         Effort::Least => config
             .cranelift_opt_level(OptLevel::None)
+            .compiler_inlining(wasmtime::Inlining::Yes)
             .cranelift_regalloc_algorithm(RegallocAlgorithm::SinglePass),
     };
     config
