@@ -76,6 +76,20 @@ async fn outputs_are_for_people_or_programs() {
         "n\n42\n"
     );
     assert!(text(&go(&["job", "list"]).stdout).contains(id.trim()));
+    // Lists and single things come for programs, too; what a command cannot print is refused.
+    let list = text(&go(&["job", "list", "-o", "csv"]).stdout);
+    assert!(list.starts_with("id,state,created,rows,sql\n"), "{list}");
+    assert!(list.contains(",1,SELECT $n + 1 AS n\n"), "{list}");
+    assert_eq!(go(&["table", "list", "-o", "arrow"]).status.code(), Some(2));
+    assert_eq!(
+        go(&["job", "show", id.trim(), "-o", "csv"]).status.code(),
+        Some(2)
+    );
+    for command in ["cancel", "show", "plan"] {
+        let output = go(&["job", command, id.trim(), "-o", "json"]).stdout;
+        let value: serde_json::Value = serde_json::from_slice(&output).expect(command);
+        assert!(value.is_object(), "{command}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -196,6 +210,24 @@ fn a_function_is_made_built_inspected_and_tried() {
         "SELECT title_case(text) AS t FROM t",
     ]);
     assert_eq!(local, "t\nHello World\nX\n");
+    let typed = ["job", "submit", "--local", "--function", "words/words.wasm"];
+    let wrong = run(
+        folder.path(),
+        &[&typed[..], &["SELECT title_cas('x')"]].concat(),
+        None,
+    );
+    let message = text(&wrong.stderr);
+    assert!(message.contains("Did you mean `title_case`?"), "{message}");
+    let gone = run(
+        folder.path(),
+        &[&typed[..], &["--table", "t=gone.csv", "SELECT 1"]].concat(),
+        None,
+    );
+    let message = text(&gone.stderr);
+    assert!(message.contains("gone.csv cannot be read"), "{message}");
+    let plan = go(&["job", "submit", "--local", "EXPLAIN SELECT 1 AS one"]);
+    assert!(plan.contains("┆ Projection: Int64(1) AS one"), "{plan}");
+    assert!(plan.contains("┆   EmptyRelation: rows=1"), "{plan}");
     assert_eq!(
         run(folder.path(), &["udf", "new", "Bad Name"], None)
             .status
@@ -209,5 +241,14 @@ fn a_function_is_made_built_inspected_and_tried() {
         Some(1)
     );
     let made = go(&["udf", "new", "geo", "--lang", "rust"]);
-    assert!(made.contains("udf build geo") && folder.path().join("geo/Cargo.toml").exists());
+    let manifest = folder.path().join("geo/Cargo.toml");
+    assert!(made.contains("udf build geo") && manifest.exists());
+    // The manifest is Cargo's to read, however it is written.
+    let written = std::fs::read_to_string(&manifest).expect("a manifest");
+    std::fs::write(&manifest, written.replace("name = \"geo\"", "name='geo'")).expect("written");
+    assert!(go(&["udf", "build", "geo"]).contains("geo.wasm: "));
+    std::fs::write(&manifest, written.replace("cdylib", "rlib")).expect("written");
+    let refused = run(folder.path(), &["udf", "build", "geo"], None);
+    let message = text(&refused.stderr);
+    assert!(message.contains("crate-type"), "{message}");
 }

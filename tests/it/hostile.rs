@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use sandmill_api_types::ClientError;
+use sandmill_api_types::{ClientError, JobState, NewJob};
 use sandmill_tests::{House, guest};
 
 #[path = "../guests/evil/attacks.rs"]
@@ -84,4 +84,69 @@ async fn every_attack_ends_in_a_typed_error_while_a_neighbour_goes_on() {
     assert_eq!(house.server.sandbox_stats().instances, 0);
     let ready = reqwest::get(format!("{}/readyz", house.server.url())).await;
     assert_eq!(ready.expect("answers").status(), reqwest::StatusCode::OK);
+}
+
+/// A join whose batches end in hours.
+const HOURS: &str =
+    "SELECT count(*) FROM generate_series(1, 10000000) a, generate_series(1, 1000000) b";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn jobs_that_never_pause_hold_up_nobody_and_can_be_stopped() {
+    let house = House::with(|settings| {
+        settings.sandbox.call_deadline = Duration::from_secs(600);
+        settings.engine.target_partitions = 2;
+    })
+    .await;
+    house.table("three", "three.csv", b"a\n1\n2\n3\n").await;
+    let endless = attacks::all()
+        .into_iter()
+        .find(|evil| evil.name == "endless loop");
+    let endless = endless.expect("it is among the attacks");
+    house.publish(endless.wasm).await;
+    for sql in [endless.sql, HOURS] {
+        // More of them than a query has threads.
+        let mut jobs = Vec::new();
+        for _ in 0..3 {
+            let job = NewJob {
+                sql: sql.into(),
+                ..NewJob::default()
+            };
+            let mut job = house
+                .client
+                .job_submit(&job, Duration::ZERO)
+                .await
+                .expect("accepted");
+            while job.state != JobState::Running {
+                let wait = Duration::from_secs(10);
+                let seen = Some(job.revision);
+                job = house
+                    .client
+                    .job_view(&job.id, wait, seen)
+                    .await
+                    .expect("there");
+            }
+            jobs.push(job);
+        }
+        assert_eq!(house.rows("SELECT sum(a) FROM three").await, Ok("6".into()));
+        for job in jobs {
+            let seen = house
+                .client
+                .job_view(&job.id, Duration::ZERO, None)
+                .await
+                .expect("there");
+            assert_eq!(seen.state, JobState::Running, "{sql}");
+            let mut job = house.client.job_cancel(&job.id).await.expect("asked");
+            while !job.state.is_terminal() {
+                let wait = Duration::from_secs(10);
+                let seen = Some(job.revision);
+                job = house
+                    .client
+                    .job_view(&job.id, wait, seen)
+                    .await
+                    .expect("there");
+            }
+            assert_eq!(job.state, JobState::Canceled, "{sql}");
+        }
+    }
+    assert_eq!(house.server.sandbox_stats().instances, 0);
 }

@@ -338,6 +338,22 @@ async fn bad_requests_are_problems_with_stable_codes() {
         ),
         (
             Method::GET,
+            "/api/v1/jobs/%ff",
+            vec![],
+            "",
+            404,
+            "not_found",
+        ),
+        (
+            Method::GET,
+            "/docs/errors/%ff",
+            vec![],
+            "",
+            404,
+            "not_found",
+        ),
+        (
+            Method::GET,
             "/api/v1/jobs?colour=red",
             vec![],
             "",

@@ -7,3 +7,4 @@ mod hostile;
 mod http;
 mod languages;
 mod sql;
+mod start;

@@ -1,7 +1,7 @@
 //! `test`, `check` and `bench`.
 
 use crate::run::{Home, output, run, step};
-use crate::{Outcome, codegen, guests, tidy};
+use crate::{Outcome, codegen, guests, tidy, toolchains};
 
 /// Format, lints, house rules, generated files, licences.
 pub fn check(home: &Home) -> Outcome {
@@ -68,7 +68,9 @@ pub fn test(home: &Home, filter: &[String]) -> Outcome {
         run(command
             .args(filter)
             .env("SANDMILL_BIN", &binary)
-            .env("SANDMILL_GUESTS", &guests))
+            .env("SANDMILL_GUESTS", &guests)
+            // Tests have a cache of their own, where no compiler lies.
+            .env("SANDMILL_WASM_RUSTC", toolchains::rustc(home)?))
     })
 }
 

@@ -77,8 +77,10 @@ pub const EXPORTS: &[Function] = &[
         params: &[("out", I32)],
         result: None,
         required: false,
-        doc: "Called after the host has copied the result out of the array at `out`; the guest may \
-              reuse or free its buffers.",
+        doc: "Called after the host is done with the array at `out`; the guest may reuse or free its \
+              buffers. Until then they stay as they are, whatever other functions are called: so the \
+              host can hand the result of one scalar function to the next without copying it. Calls \
+              come in the reverse order of the results.",
     },
     Function {
         name: "sm_init",

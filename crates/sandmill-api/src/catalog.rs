@@ -1,5 +1,5 @@
 use axum::Json;
-use axum::extract::{Path, Request, State as Shared};
+use axum::extract::{Request, State as Shared};
 use axum::http::{StatusCode, header};
 use sandmill_api_types::{
     Function, FunctionList, FunctionUpload, NewTable, Problem, Table, TableList, VersionList,
@@ -7,7 +7,7 @@ use sandmill_api_types::{
 use sandmill_model::{ErrorCode, TableSpec};
 use sandmill_store::FunctionRecord;
 
-use crate::extract::{Body, Caller, bytes};
+use crate::extract::{Body, Caller, Path, bytes};
 use crate::problem::ApiError;
 use crate::state::State;
 

@@ -1,13 +1,13 @@
 //! About the service: health, identity, error pages, the front page.
 
 use axum::Json;
-use axum::extract::{Path, State as Shared};
+use axum::extract::State as Shared;
 use axum::response::{Html, IntoResponse, Response};
 use include_dir::{Dir, include_dir};
 use sandmill_api_types::{Me, Problem};
 use sandmill_model::ErrorCode;
 
-use crate::extract::Caller;
+use crate::extract::{Caller, Path};
 use crate::problem::ApiError;
 use crate::state::State;
 

@@ -1,5 +1,7 @@
 //! Rows as JSON, NDJSON, CSV and Arrow.
 
+use std::collections::HashSet;
+
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::csv::WriterBuilder;
 use arrow::datatypes::*;
@@ -8,7 +10,8 @@ use arrow::ipc::writer::StreamWriter;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use axum::http::{HeaderMap, header};
 use sandmill_model::{ErrorCode, Failure};
-use serde_json::{Map, Value};
+use serde::{Serialize, Serializer};
+use serde_json::Value;
 
 use crate::problem::ApiError;
 
@@ -180,9 +183,9 @@ impl Encoder {
         Ok(match self {
             Self::Json { first } => {
                 if first {
-                    b"[]".to_vec()
+                    b"[]\n".to_vec()
                 } else {
-                    b"]".to_vec()
+                    b"]\n".to_vec()
                 }
             }
             Self::Ndjson | Self::Csv { .. } => Vec::new(),
@@ -191,20 +194,49 @@ impl Encoder {
     }
 }
 
+/// Rows as JSON objects, their members in the order of the columns.
 fn objects(
     batch: &RecordBatch,
-    mut each: impl FnMut(Map<String, Value>) -> Result<(), Failure>,
+    mut each: impl FnMut(Object<'_>) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    let columns = columns(batch)?;
-    let schema = batch.schema();
-    (0..batch.num_rows()).try_for_each(|n| {
-        let names = schema.fields().iter().map(|f| f.name().clone());
-        each(
-            names
-                .zip(columns.iter().map(|column| column[n].clone()))
-                .collect(),
-        )
+    let (names, columns) = (names(&batch.schema()), columns(batch)?);
+    (0..batch.num_rows()).try_for_each(|row| {
+        each(Object {
+            names: &names,
+            columns: &columns,
+            row,
+        })
     })
+}
+
+struct Object<'a> {
+    names: &'a [String],
+    columns: &'a [Vec<Value>],
+    row: usize,
+}
+
+impl Serialize for Object<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let values = self.columns.iter().map(|column| &column[self.row]);
+        serializer.collect_map(self.names.iter().zip(values))
+    }
+}
+
+/// Names of members. Columns of a join may share one; an object would keep the last of them only,
+/// so that the second `id` is called `id_2`.
+fn names(schema: &Schema) -> Vec<String> {
+    let given: HashSet<_> = schema.fields().iter().map(|f| f.name().as_str()).collect();
+    let mut taken = HashSet::new();
+    let mut free = |name: &String| {
+        let mut chosen = name.clone();
+        let mut n = 1_usize;
+        while !taken.insert(chosen.clone()) || (n > 1 && given.contains(chosen.as_str())) {
+            n += 1;
+            chosen = format!("{name}_{n}");
+        }
+        chosen
+    };
+    schema.fields().iter().map(|f| free(f.name())).collect()
 }
 
 /// Integers beyond this lose digits where numbers are IEEE doubles.
@@ -358,6 +390,25 @@ mod tests {
         for (array, expected) in cases {
             assert_eq!(Value::Array(values(&array).expect("encodes")), expected);
         }
+    }
+
+    #[test]
+    fn objects_keep_every_column_in_its_place() {
+        let number = |n: i64| Arc::new(Int64Array::from(vec![n])) as ArrayRef;
+        let names = ["z", "id", "id_2", "id", "id", "a"];
+        let fields: Vec<_> = names
+            .iter()
+            .map(|name| Field::new(*name, DataType::Int64, true))
+            .collect();
+        let columns = (1..=6).map(number).collect();
+        let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).expect("fits");
+        let mut encoder = Encoder::new(Format::Json, &batch.schema()).expect("starts");
+        let mut bytes = encoder.batch(&batch).expect("encodes");
+        bytes.extend(encoder.finish().expect("ends"));
+        assert_eq!(
+            String::from_utf8(bytes).expect("text"),
+            "[{\"z\":1,\"id\":2,\"id_2\":3,\"id_3\":4,\"id_4\":5,\"a\":6}]\n"
+        );
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::extract::{FromRequest, FromRequestParts, Query, Request};
+use axum::extract::{FromRequest, FromRequestParts, Path as Segments, Query, Request};
 use axum::http::header;
 use axum::http::request::Parts;
 use sandmill_model::{ErrorCode, TenantId};
@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 
 use crate::problem::ApiError;
 use crate::state::State;
-use crate::tokens;
+use crate::tokens::{self, Verdict};
 
 /// Who asks.
 pub(crate) struct Caller {
@@ -50,26 +50,21 @@ impl FromRequestParts<State> for Caller {
         if !scheme.eq_ignore_ascii_case("bearer") {
             return Err(wrong().hint("Send the header `Authorization: Bearer <token>`."));
         }
-        let (id, secret) = tokens::parse(token.trim()).ok_or_else(wrong)?;
-        let found = state.jobs.store().token_find(id).await;
-        let record = found
-            .map_err(|e| ApiError(sandmill_jobs::translate(e)))?
-            .ok_or_else(wrong)?;
-        if !tokens::matches(&record, secret) {
-            return Err(wrong());
-        }
         let now = std::time::SystemTime::now()
             .duration_since(std::time::UNIX_EPOCH)
             .unwrap_or_default();
-        if record
-            .expires_at
-            .is_some_and(|end| i128::from(end) <= now.as_micros() as i128)
-        {
-            return Err(
-                ApiError::new(ErrorCode::AuthExpired, "The token has expired.")
-                    .hint("Ask for a new token."),
-            );
-        }
+        let now = i64::try_from(now.as_micros()).unwrap_or(i64::MAX);
+        let verdict = tokens::verify(state.jobs.store().as_ref(), token.trim(), now).await;
+        let record = match verdict.map_err(|e| ApiError(sandmill_jobs::translate(e)))? {
+            Verdict::Valid(record) => record,
+            Verdict::Unknown => return Err(wrong()),
+            Verdict::Expired => {
+                return Err(
+                    ApiError::new(ErrorCode::AuthExpired, "The token has expired.")
+                        .hint("Ask for a new token."),
+                );
+            }
+        };
         Ok(Self {
             tenant: record.tenant,
             role: record.role,
@@ -139,6 +134,20 @@ pub(crate) async fn bytes(
             }
             ApiError::new(ErrorCode::RequestInvalid, "The body broke off.")
         })
+}
+
+/// Parts of the path. One that is no text names nothing that exists.
+pub(crate) struct Path<T>(pub T);
+
+impl<T: DeserializeOwned + Send> FromRequestParts<State> for Path<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Self, ApiError> {
+        Segments::from_request_parts(parts, state)
+            .await
+            .map(|Segments(segments)| Self(segments))
+            .map_err(|_| ApiError::new(ErrorCode::NotFound, "There is nothing at this address."))
+    }
 }
 
 /// Query parameters without unknown names.

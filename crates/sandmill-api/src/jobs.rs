@@ -1,16 +1,16 @@
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Path, State as Shared};
+use axum::extract::State as Shared;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use sandmill_api_types::{Job, JobList, JobPlan, LogPage, NewJob, OnResultLimit, Problem};
 use sandmill_jobs::Validation;
-use sandmill_model::{ErrorCode, JobId, Parameter};
+use sandmill_model::{ErrorCode, JobId, JobState, Parameter};
 use sandmill_store::{JobFilter, JobRecord};
 use serde::Deserialize;
 
-use crate::extract::{Body, Caller, Params, duration};
+use crate::extract::{Body, Caller, Params, Path, duration};
 use crate::problem::ApiError;
 use crate::state::State;
 
@@ -189,11 +189,10 @@ pub(crate) async fn job_list(
         None => Err(wrong("`label` must be written name=value.".into())),
     });
     let filter = JobFilter {
-        state: params
-            .state
-            .map(|s| s.parse())
-            .transpose()
-            .map_err(|e| wrong(format!("{e}.")))?,
+        state: params.state.map(|s| s.parse()).transpose().map_err(|e| {
+            let states: Vec<_> = JobState::ALL.iter().map(|s| s.as_str()).collect();
+            wrong(format!("{e}.")).hint(format!("There are {}.", states.join(", ")))
+        })?,
         text: params.text,
         label: label.transpose()?,
     };

@@ -4,7 +4,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::Schema;
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, State as Shared};
+use axum::extract::State as Shared;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use futures::{StreamExt, stream};
@@ -13,7 +13,7 @@ use sandmill_model::{ErrorCode, Failure, JobId, TenantId};
 use serde::Deserialize;
 
 use crate::encode::{Encoder, Format, decode, json_rows};
-use crate::extract::{Caller, Params};
+use crate::extract::{Caller, Params, Path};
 use crate::jobs::job_id;
 use crate::problem::ApiError;
 use crate::state::State;

@@ -48,7 +48,7 @@ pub async fn issue(
 }
 
 /// The id and secret of a well-formed token.
-pub(crate) fn parse(text: &str) -> Option<(TokenId, &str)> {
+fn parse(text: &str) -> Option<(TokenId, &str)> {
     let (body, sum) = text.rsplit_once('_')?;
     if sum != checksum(body) {
         return None;
@@ -59,10 +59,32 @@ pub(crate) fn parse(text: &str) -> Option<(TokenId, &str)> {
     legal.then_some((id, secret))
 }
 
-/// Whether a secret is the token's, in constant time.
-pub(crate) fn matches(record: &TokenRecord, secret: &str) -> bool {
+/// What a text that may be a token turns out to be.
+pub enum Verdict {
+    /// A token that permits what its record says.
+    Valid(TokenRecord),
+    /// A token whose time is over.
+    Expired,
+    /// No token of this installation.
+    Unknown,
+}
+
+/// Looks a token up. Secrets are compared in constant time. `now` is microseconds since 1970.
+pub async fn verify(store: &dyn Store, text: &str, now: i64) -> Result<Verdict, Error> {
+    let Some((id, secret)) = parse(text) else {
+        return Ok(Verdict::Unknown);
+    };
+    let Some(record) = store.token_find(id).await? else {
+        return Ok(Verdict::Unknown);
+    };
     let hash: [u8; 32] = Sha256::digest(secret).into();
-    hash.ct_eq(&record.hash).into()
+    if !bool::from(hash.ct_eq(&record.hash)) {
+        return Ok(Verdict::Unknown);
+    }
+    Ok(match record.expires_at {
+        Some(end) if end <= now => Verdict::Expired,
+        _ => Verdict::Valid(record),
+    })
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{FlockOperation, flock};
+use sandmill_api::tokens::{self, Verdict};
 use sandmill_engine::Engine;
 use sandmill_model::TenantId;
 use sandmill_sandbox::{CompilerSettings, Sandbox, Stats};
@@ -254,26 +255,32 @@ fn lock(data: &Path) -> Result<File, Error> {
     Ok(file)
 }
 
-/// The token in the data folder; makes it when there is none.
+/// The token in the data folder; makes one when there is none, or none that is still good.
 async fn first_token(store: &Shared, data: &Path, days: u32) -> Result<(String, bool), Error> {
     let path = data.join("token");
     let failed = |error| Error::Folder {
         path: path.display().to_string(),
         error,
     };
-    match fs::read_to_string(&path) {
-        Ok(token) => return Ok((token.trim().to_owned(), false)),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
-        Err(e) => return Err(failed(e)),
-    }
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
     let now = i64::try_from(now.as_micros()).unwrap_or(i64::MAX);
+    match fs::read_to_string(&path) {
+        Ok(token) => {
+            let token = token.trim();
+            // An expired one, or one of a database that is gone, would lock its owner out for good.
+            let verdict = tokens::verify(store.as_ref(), token, now).await?;
+            if matches!(verdict, Verdict::Valid(_)) {
+                return Ok((token.to_owned(), false));
+            }
+        }
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+        Err(e) => return Err(failed(e)),
+    }
     let end = now.saturating_add(i64::from(days) * 86_400_000_000);
     let (tenant, role) = (TenantId::single(), Role::Engineer);
-    let token =
-        sandmill_api::tokens::issue(store.as_ref(), &tenant, "first", role, now, Some(end)).await?;
+    let token = tokens::issue(store.as_ref(), &tenant, "first", role, now, Some(end)).await?;
     write_private(&path, &format!("{token}\n")).map_err(failed)?;
     Ok((token, true))
 }

@@ -4,7 +4,7 @@ use datafusion::arrow::error::ArrowError;
 use datafusion::common::{DataFusionError, Diagnostic, SchemaError};
 use datafusion::sql::sqlparser::parser::ParserError;
 use sandmill_functions::failure_of;
-use sandmill_model::{ErrorCode, Failure, Position, TableSpec};
+use sandmill_model::{ErrorCode, Failure, Position, TableSpec, distance, is_near};
 
 /// Translates an error that arose with the statement `sql`.
 pub fn failure(error: &DataFusionError, sql: &str) -> Failure {
@@ -97,7 +97,7 @@ pub(crate) fn with_suggestions<'a>(
         .to_owned();
     let nearest = tables.iter().map(|t| (distance(t, &wanted), *t)).min();
     let hint = match nearest {
-        Some((distance, name)) if distance <= 2.max(wanted.len() / 3) => {
+        Some((distance, name)) if is_near(&wanted, distance) => {
             format!("Did you mean `{name}`?")
         }
         Some(_) if tables.len() <= 10 => format!("There are the tables {}.", tables.join(", ")),
@@ -105,21 +105,6 @@ pub(crate) fn with_suggestions<'a>(
         None => "No table is registered yet.".to_owned(),
     };
     failure.hint(hint)
-}
-
-/// Levenshtein distance, letters of either case alike.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.to_lowercase().chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.to_lowercase().chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, y) in b.iter().enumerate() {
-            let substituted = diagonal + usize::from(x != *y);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }
 
 fn syntax(error: &ParserError, sql: &str) -> Failure {
@@ -173,7 +158,7 @@ fn unknown_column(error: &SchemaError) -> Failure {
                 .map(|f| (distance(f.name(), field.name()), f))
                 .min_by_key(|(d, _)| *d);
             match nearest {
-                Some((d, found)) if d <= 2.max(field.name().len() / 3) => {
+                Some((d, found)) if is_near(field.name(), d) => {
                     failure.hint(format!("Did you mean `{}`?", found.flat_name()))
                 }
                 Some(_) if valid_fields.len() <= 12 => {

@@ -10,6 +10,7 @@
 mod failure;
 mod limits;
 mod params;
+mod pauses;
 mod plan;
 mod progress;
 mod session;

@@ -9,10 +9,11 @@ use datafusion::execution::context::SQLOptions;
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::prelude::{SessionConfig, SessionContext};
-use sandmill_functions::{JobScope, SandboxRule, Version, scalar};
+use sandmill_functions::{ChainRule, JobScope, SandboxRule, Version, scalar};
 use sandmill_model::{ErrorCode, Failure, Parameter, TableDescription, TableSpec};
 
 use crate::failure::{failure, table_failure};
+use crate::pauses::PauseRule;
 use crate::plan::Plan;
 use crate::tables::{self, Roots};
 use crate::{columns, limits, params};
@@ -132,6 +133,8 @@ impl Engine {
         let scope = JobScope::new(Arc::clone(&query.context));
         let state = self
             .builder()
+            .with_optimizer_rule(Arc::new(ChainRule))
+            .with_physical_optimizer_rule(Arc::new(PauseRule))
             .with_physical_optimizer_rule(Arc::new(SandboxRule))
             .build();
         let context = SessionContext::new_with_state(state);

@@ -526,3 +526,25 @@ async fn cancellation_stops_a_guest_in_the_middle_of_a_query() {
         ErrorCode::JobCanceled
     );
 }
+
+#[test]
+fn a_join_that_multiplies_pauses() {
+    let (done, ended) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("starts");
+        let patience = Duration::from_millis(50);
+        // The only thread is asked for its attention while the query has it.
+        let waited = runtime.block_on(async {
+            let house = House::new();
+            let run = house.sql(
+                "SELECT count(*) FROM generate_series(1, 1000000) a, generate_series(1, 1000000) b",
+            );
+            tokio::time::timeout(patience, run).await
+        });
+        let _ = done.send(waited.is_err());
+    });
+    assert_eq!(ended.recv_timeout(Duration::from_secs(60)), Ok(true));
+}

@@ -3,8 +3,8 @@
 use std::cell::RefCell;
 use std::sync::{Arc, PoisonError};
 
-use datafusion::common::Result;
-use sandmill_sandbox::{Argument, Error, Instance, Timings};
+use datafusion::common::Result as DataFusionResult;
+use sandmill_sandbox::{Error, Instance, Timings};
 
 use crate::failure::external;
 use crate::{Idle, JobScope, Version};
@@ -48,13 +48,12 @@ impl Instances {
     }
 }
 
-/// Calls a function on this thread's instance, or on one that no partition uses.
-pub(crate) fn call(
+/// Runs `work` on this thread's instance of a version's module, or on one that no partition uses.
+pub(crate) fn on_instance<T>(
     version: &Version,
     scope: &Arc<JobScope>,
-    arguments: &[Argument<'_>],
-    rows: usize,
-) -> Result<datafusion::arrow::array::ArrayRef> {
+    work: impl FnOnce(&mut Instance) -> Result<T, Error>,
+) -> DataFusionResult<T> {
     let digest = version.module.digest();
     let of_module = |i: &Instance| i.module().digest() == digest;
     let failed = |error: Error| {
@@ -79,9 +78,7 @@ pub(crate) fn call(
         None => version.module.instantiate(&scope.context).map_err(failed)?,
     };
     // A failed instance is dropped here, which gives its slot back.
-    let result = instance
-        .call(version.index, arguments, rows)
-        .map_err(failed)?;
+    let result = work(&mut instance).map_err(failed)?;
     if inside {
         CURRENT.with_borrow_mut(|current| current.get_or_insert_default().0.push(instance));
     } else {

@@ -10,12 +10,14 @@
 //! - An error of a guest keeps its type on its way through DataFusion: see [`failure_of`].
 #![deny(missing_docs)]
 
+mod chain;
 mod coercion;
 mod failure;
 mod instances;
 mod node;
 mod scalar;
 
+pub use chain::ChainRule;
 pub use failure::failure_of;
 pub use node::SandboxRule;
 pub use sandmill_sandbox::sql_name;

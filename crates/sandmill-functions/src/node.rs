@@ -21,6 +21,7 @@ use datafusion::physical_plan::{
 use futures::{Stream, StreamExt};
 use sandmill_sandbox::Timings;
 
+use crate::chain::Chain;
 use crate::instances::Instances;
 use crate::scalar::Scalar;
 
@@ -58,7 +59,10 @@ fn calls_functions(node: &Arc<dyn ExecutionPlan>) -> Result<bool> {
     node.apply_expressions(&mut |root: &Arc<dyn PhysicalExpr>| {
         root.apply(|expr| {
             let call = expr.downcast_ref::<ScalarFunctionExpr>();
-            found |= call.is_some_and(|call| call.fun().inner().is::<Scalar>());
+            found |= call.is_some_and(|call| {
+                let function = call.fun().inner();
+                function.is::<Scalar>() || function.is::<Chain>()
+            });
             Ok(if found {
                 TreeNodeRecursion::Stop
             } else {

@@ -34,8 +34,8 @@ pub fn scalar(version: Version, scope: Arc<JobScope>) -> ScalarUDF {
 /// See [`scalar`]. Two of them are equal when they are the same version in the same job.
 #[derive(Debug)]
 pub(crate) struct Scalar {
-    version: Version,
-    scope: Arc<JobScope>,
+    pub(crate) version: Version,
+    pub(crate) scope: Arc<JobScope>,
     signature: Signature,
 }
 
@@ -123,7 +123,9 @@ impl ScalarUDFImpl for Scalar {
                 ColumnarValue::Scalar(_) => Argument::Constant(array.as_ref()),
             })
             .collect();
-        let result = instances::call(&self.version, &self.scope, &arguments, rows)?;
+        let result = instances::on_instance(&self.version, &self.scope, |instance| {
+            instance.call(self.version.index, &arguments, rows)
+        })?;
         if all_constant && !volatile {
             return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(
                 &result, 0,
@@ -133,7 +135,7 @@ impl ScalarUDFImpl for Scalar {
     }
 }
 
-fn array(value: &ColumnarValue) -> Result<ArrayRef> {
+pub(crate) fn array(value: &ColumnarValue) -> Result<ArrayRef> {
     let array = match value {
         ColumnarValue::Array(array) => Arc::clone(array),
         ColumnarValue::Scalar(scalar) => scalar.to_array()?,

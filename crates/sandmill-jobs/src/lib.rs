@@ -14,6 +14,7 @@ mod identifiers;
 mod results;
 mod runner;
 mod service;
+mod suggestions;
 mod worker;
 
 pub use error::translate;

@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 use crate::error::translate;
 use crate::identifiers::identifiers;
 use crate::runner::{Runner, Validation};
+use crate::suggestions::suggest;
 use crate::worker;
 
 /// Limits of the service.
@@ -216,19 +217,21 @@ impl Service {
     /// Plans a job without running it.
     pub async fn validate(&self, tenant: &TenantId, job: NewJob) -> Result<Validation, Failure> {
         let spec = self.spec(tenant, job).await?;
-        self.0
-            .runner
-            .validate(tenant, &spec, self.specs(tenant).await?)
-            .await
+        self.planned(tenant, &spec).await
+    }
+
+    async fn planned(&self, tenant: &TenantId, spec: &JobSpec) -> Result<Validation, Failure> {
+        let tables = self.specs(tenant).await?;
+        match self.0.runner.validate(tenant, spec, tables).await {
+            Ok(validation) => Ok(validation),
+            Err(failure) => Err(suggest(&self.0, tenant, failure).await),
+        }
     }
 
     /// The physical plan of a job as it would be made now.
     pub async fn plan(&self, tenant: &TenantId, id: JobId) -> Result<Validation, Failure> {
         let job = self.view(tenant, id).await?;
-        self.0
-            .runner
-            .validate(tenant, &job.spec, self.specs(tenant).await?)
-            .await
+        self.planned(tenant, &job.spec).await
     }
 
     /// Queues a job. When this returns, the job survives the end of the process.

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::error::translate;
 use crate::runner::{Run, RunHandle, Shared};
 use crate::service::{Inner, Service, now};
+use crate::suggestions::suggest;
 
 /// Time between heartbeats: how old progress and log lines are at most.
 const HEARTBEAT: Duration = Duration::from_millis(250);
@@ -264,7 +265,7 @@ async fn attempt(
         }
         (Err(failure), _) => {
             let mut change = Change::to(JobState::Failed);
-            change.error = Some(failure);
+            change.error = Some(suggest(inner, &job.tenant, failure).await);
             change
         }
         (Ok(_), Stop::Lost) => return inner.blobs.discard(&staging),

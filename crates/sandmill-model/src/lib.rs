@@ -8,6 +8,7 @@ mod failure;
 mod function;
 mod ids;
 mod job;
+mod names;
 mod table;
 
 pub use failure::{Category, ErrorCode, Failure, FunctionSite, LimitHit, Position};
@@ -17,4 +18,5 @@ pub use job::{
     Chunk, ColumnInfo, IllegalTransition, JobKind, JobSpec, JobState, LogLevel, LogLine,
     OnResultLimit, Parameter, Progress, ResultManifest,
 };
+pub use names::{distance, is_near};
 pub use table::{TableDescription, TableFormat, TableSpec};

@@ -1,5 +1,7 @@
+mod chain;
 mod scalar;
 
+pub use chain::{Operand, Step, can_chain};
 pub use scalar::Argument;
 
 use std::any::Any;
@@ -69,7 +71,6 @@ struct Laid {
     /// The results' structs.
     out: u32,
     /// The plain bytes.
-    #[allow(dead_code, reason = "for kinds with group ids and ranges")]
     extras: Vec<u32>,
 }
 

@@ -40,7 +40,7 @@ pub use context::{Cancellation, Context, LogSink};
 pub use error::{Error, Trap};
 pub use function::{Function, FunctionKind, Monotonic, Parameter, ParameterType};
 pub use inspect::{Inspection, digest, inspect};
-pub use instance::{Argument, Instance, Timings};
+pub use instance::{Argument, Instance, Operand, Step, Timings, can_chain};
 pub use manifest::{Capabilities, HttpPlace, Manifest};
 pub use sandbox::{Module, Sandbox, Settings, Stats};
 pub use types::{format_of, parse_format, sql_name};

@@ -64,7 +64,7 @@ impl JobRecord {
 pub struct Change {
     /// The new state.
     pub state: JobState,
-    /// Why.
+    /// Why; without it the last reason stays, so that a job that was begun again says so to its end.
     pub reason: Option<String>,
     /// For failed jobs.
     pub error: Option<Failure>,

@@ -3,6 +3,8 @@
 mod catalog;
 mod jobs;
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -33,6 +35,20 @@ pub struct Sqlite {
 impl Sqlite {
     /// Opens or makes the file and brings its schema up to date.
     pub async fn open(path: &Path) -> Result<Self, Error> {
+        // SQLite gives the files beside it the mode of this one. It holds what users sent.
+        let made = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path);
+        match made {
+            Ok(_) => {}
+            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
+            Err(error) => {
+                let path = path.display().to_string();
+                return Err(Error::File { path, error });
+            }
+        }
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)

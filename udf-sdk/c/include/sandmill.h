@@ -27,7 +27,7 @@
 #include <stdint.h>
 
 /* Generated from crates/sandmill-abi by `cargo xtask codegen`. Do not edit. */
-#define SM_ABI "1.0"
+#define SM_ABI "1.1"
 #define SM_ERROR (-1) /* The function cannot compute a row. */
 #define SM_NO_MEMORY (-2) /* The guest could not allocate. */
 #define SM_BAD_INPUT (-3) /* The input is not what the manifest says. */
@@ -46,6 +46,19 @@ typedef struct ArrowArray {
     void *release;
     void *private_data;
 } ArrowArray;
+
+/* A type in linear memory, as in the Arrow C data interface. */
+typedef struct ArrowSchema {
+    const char *format;
+    const char *name;
+    const char *metadata;
+    int64_t flags;
+    int64_t n_children;
+    struct ArrowSchema **children;
+    struct ArrowSchema *dictionary;
+    void *release;
+    void *private_data;
+} ArrowSchema;
 
 /* Writes one line of UTF-8 to the job's log; `level` is 0 debug, 1 info, 2 warn, 3 error. Longer lines are cut, floods are dropped and counted. */
 __attribute__((import_module("sandmill"), import_name("log"))) void sm_host_log(int32_t level, const char *ptr, uint32_t len);

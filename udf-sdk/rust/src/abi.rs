@@ -25,6 +25,20 @@ pub struct ArrowArray {
     padding: u32,
 }
 
+/// A type in linear memory, as in the Arrow C data interface.
+#[repr(C)]
+pub struct ArrowSchema {
+    pub format: u32,
+    pub name: u32,
+    pub metadata: u32,
+    pub flags: i64,
+    pub n_children: i64,
+    pub children: u32,
+    pub dictionary: u32,
+    pub release: u32,
+    pub private_data: u32,
+}
+
 #[cfg(target_arch = "wasm32")]
 #[link(wasm_import_module = "sandmill")]
 unsafe extern "C" {

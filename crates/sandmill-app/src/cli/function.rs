@@ -24,13 +24,17 @@ pub(crate) enum Function {
 pub(crate) struct Upload {
     /// The module.
     module: PathBuf,
-    #[arg(short, long, value_enum, default_value = "table")]
+    #[arg(short, long, value_parser = output::many(), default_value = "table")]
     output: Output,
     #[command(flatten)]
     target: Target,
 }
 
-fn table(functions: &[FunctionBody]) -> String {
+fn print(
+    output: Output,
+    value: &impl serde::Serialize,
+    functions: &[FunctionBody],
+) -> Result<(), Fault> {
     let row = |f: &FunctionBody| {
         vec![
             f.name.clone(),
@@ -41,11 +45,8 @@ fn table(functions: &[FunctionBody]) -> String {
         ]
     };
     let headers = ["name", "version", "signature", "volatility", "package"];
-    output::grid(
-        &headers,
-        &[false, true],
-        functions.iter().map(row).collect(),
-    )
+    let rows = functions.iter().map(row).collect();
+    output::list(output, value, &headers, &[false, true], rows)
 }
 
 impl Function {
@@ -54,18 +55,12 @@ impl Function {
             Self::Upload(upload) => {
                 let session = upload.target.open().await?;
                 let done = session.add_function(&upload.module).await?;
-                match upload.output {
-                    Output::Json => output::json(&done)?,
-                    _ => println!("{}", table(&done.functions)),
-                }
+                print(upload.output, &done, &done.functions)?;
                 session.close().await;
             }
             Self::List(list) => {
                 let functions = list.target.open().await?.client.function_list().await?;
-                match list.output {
-                    Output::Json => output::json(&functions)?,
-                    _ => println!("{}", table(&functions.items)),
-                }
+                print(list.output, &functions, &functions.items)?;
             }
             Self::Show(one) => {
                 let versions = one

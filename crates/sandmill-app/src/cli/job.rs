@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Read};
 use std::path::PathBuf;
+use std::pin::pin;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
@@ -8,6 +9,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use sandmill_api_types::{
     Client, ClientError, Job as JobBody, JobState, Limits, NewJob, OnResultLimit, Param,
 };
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::timeout;
 
 use super::fault::Fault;
 use super::output::{self, Output};
@@ -34,7 +37,7 @@ pub(crate) enum Job {
     /// Print how a job runs.
     Plan(One),
     /// Print a job's result.
-    Results(One),
+    Results(Results),
 }
 
 #[derive(Args)]
@@ -79,7 +82,7 @@ pub(crate) struct List {
     /// How many.
     #[arg(long, default_value_t = 20)]
     limit: u32,
-    #[arg(short, long, value_enum, default_value = "table")]
+    #[arg(short, long, value_parser = output::many(), default_value = "table")]
     output: Output,
     #[command(flatten)]
     target: Target,
@@ -87,6 +90,16 @@ pub(crate) struct List {
 
 #[derive(Args)]
 pub(crate) struct One {
+    /// The job's id.
+    id: String,
+    #[arg(short, long, value_parser = output::one(), default_value = "table")]
+    output: Output,
+    #[command(flatten)]
+    target: Target,
+}
+
+#[derive(Args)]
+pub(crate) struct Results {
     /// The job's id.
     id: String,
     #[arg(short, long, value_enum, default_value = "table")]
@@ -119,19 +132,16 @@ impl Job {
             }
             Self::Cancel(one) => {
                 let job = one.target.open().await?.client.job_cancel(&one.id).await?;
-                println!("{} is {}", job.id, job.state.as_str());
-                Ok(())
+                one.print(&job, || format!("{} is {}\n", job.id, job.state.as_str()))
             }
             Self::Retry(one) => {
                 let job = one.target.open().await?.client.job_retry(&one.id).await?;
-                println!("{}", job.id);
-                Ok(())
+                one.print(&job, || format!("{}\n", job.id))
             }
             Self::Logs(one) => one.logs().await,
             Self::Plan(one) => {
                 let plan = one.target.open().await?.client.job_plan(&one.id).await?;
-                print!("{}", plain(&plan.plan));
-                Ok(())
+                one.print(&plan, || plain(&plan.plan))
             }
             Self::Results(one) => {
                 print(&one.target.open().await?.client, &one.id, one.output).await
@@ -141,6 +151,20 @@ impl Job {
 }
 
 impl One {
+    fn print(
+        &self,
+        value: &impl serde::Serialize,
+        text: impl FnOnce() -> String,
+    ) -> Result<(), Fault> {
+        match self.output {
+            Output::Json => output::json(value),
+            _ => {
+                print!("{}", text());
+                Ok(())
+            }
+        }
+    }
+
     async fn logs(&self) -> Result<(), Fault> {
         let session = self.target.open().await?;
         let mut from = 0;
@@ -170,12 +194,14 @@ impl List {
             .client
             .job_list(self.state.as_deref(), self.limit, None)
             .await?;
-        if self.output == Output::Json {
-            return output::json(&list);
-        }
+        // Tables cut statements so that a job keeps to its line.
+        let shown = match self.output {
+            Output::Csv => usize::MAX,
+            _ => 60,
+        };
         let row = |job: &JobBody| {
             let words: Vec<_> = job.sql.split_whitespace().collect();
-            let sql = words.join(" ").chars().take(60).collect();
+            let sql = words.join(" ").chars().take(shown).collect();
             let rows = job.rows.map(|r| r.to_string()).unwrap_or_default();
             let created = job
                 .created_at
@@ -191,15 +217,13 @@ impl List {
             ]
         };
         let rows = list.items.iter().map(row).collect();
-        println!(
-            "{}",
-            output::grid(
-                &["id", "state", "created", "rows", "sql"],
-                &[false, false, false, true],
-                rows
-            )
-        );
-        Ok(())
+        output::list(
+            self.output,
+            &list,
+            &["id", "state", "created", "rows", "sql"],
+            &[false, false, false, true],
+            rows,
+        )
     }
 }
 
@@ -282,17 +306,25 @@ impl Submit {
             println!("{}", job.id);
             return Ok(());
         }
-        let submitted = client
-            .job_submit(job, Duration::from_millis(300))
-            .await
-            .map_err(placed)?;
+        // Heard from here on: a job that is on its way to the server must be stopped there, too.
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut sending = pin!(client.job_submit(job, Duration::from_millis(300)));
+        let sent = tokio::select! {
+            sent = &mut sending => Some(sent.map_err(placed)?),
+            _ = interrupt.recv() => None,
+        };
+        let Some(submitted) = sent else {
+            // A server that does not answer by now has perhaps not seen it.
+            let Ok(Ok(job)) = timeout(Duration::from_secs(2), sending).await else {
+                return Err(Fault::interrupted(
+                    "\nthe server did not say whether it has the job",
+                ));
+            };
+            return Err(stop(client, &job.id).await?);
+        };
         let ended = tokio::select! {
             ended = follow(client, submitted.clone()) => ended?,
-            signal = tokio::signal::ctrl_c() => {
-                signal?;
-                client.job_cancel(&submitted.id).await?;
-                return Err(Fault::interrupted(format!("\n{} was asked to stop", submitted.id)));
-            }
+            _ = interrupt.recv() => return Err(stop(client, &submitted.id).await?),
         };
         match (ended.state, &ended.error) {
             (JobState::Succeeded, _) => print(client, &ended.id, self.output).await,
@@ -312,6 +344,12 @@ impl Submit {
             ))),
         }
     }
+}
+
+/// Asks a job to stop because the user does.
+async fn stop(client: &Client, id: &str) -> Result<Fault, ClientError> {
+    client.job_cancel(id).await?;
+    Ok(Fault::interrupted(format!("\n{id} was asked to stop")))
 }
 
 /// Waits for the end of a job, with a bar on a terminal.

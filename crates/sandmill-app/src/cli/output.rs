@@ -3,6 +3,7 @@
 use std::io::{IsTerminal, Write};
 
 use clap::ValueEnum;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 use futures::{Stream, StreamExt};
 use sandmill_api_types::{ClientError, Column, Format, Rows};
@@ -36,17 +37,36 @@ impl Output {
     }
 }
 
+/// Reads `--output` of a command that is about one thing.
+pub(crate) fn one() -> impl TypedValueParser<Value = Output> {
+    among(&[Output::Table, Output::Json])
+}
+
+/// Reads `--output` of a command that lists things.
+pub(crate) fn many() -> impl TypedValueParser<Value = Output> {
+    among(&[Output::Table, Output::Json, Output::Csv])
+}
+
+/// What a command cannot print is refused rather than printed otherwise.
+fn among(kinds: &'static [Output]) -> impl TypedValueParser<Value = Output> {
+    PossibleValuesParser::new(kinds.iter().filter_map(ValueEnum::to_possible_value))
+        .map(|name| Output::from_str(&name, false).unwrap_or(Output::Table))
+}
+
 /// Letters of a cell that are shown.
 const CELL: usize = 60;
 
-fn cell(value: &Value) -> String {
-    let text = match value {
+fn text_of(value: &Value) -> String {
+    match value {
         Value::Null => "NULL".to_owned(),
         Value::String(text) => text.clone(),
         Value::Number(number) => number_text(number),
         other => other.to_string(),
-    };
-    let text = plain(&text).replace(['\n', '\t'], "·");
+    }
+}
+
+fn cell(value: &Value) -> String {
+    let text = plain(&text_of(value)).replace(['\n', '\t'], "·");
     match text.char_indices().nth(CELL) {
         Some((cut, _)) => format!("{}…", &text[..cut]),
         None => text,
@@ -93,14 +113,51 @@ pub(crate) fn grid(headers: &[&str], right: &[bool], rows: Vec<Vec<String>>) -> 
     table.to_string()
 }
 
+/// Prints a list: JSON as the API gives it, else one line for each item.
+pub(crate) fn list(
+    output: Output,
+    value: &impl serde::Serialize,
+    headers: &[&str],
+    right: &[bool],
+    rows: Vec<Vec<String>>,
+) -> Result<(), Fault> {
+    match output {
+        Output::Json => json(value)?,
+        Output::Csv => print!("{}", csv(headers, &rows)),
+        Output::Table | Output::Arrow => println!("{}", grid(headers, right, rows)),
+    }
+    Ok(())
+}
+
+/// Comma-separated values with a header, quoted where they must be.
+fn csv(headers: &[&str], rows: &[Vec<String>]) -> String {
+    let quote = |text: &str| match text.contains([',', '"', '\n', '\r']) {
+        true => format!("\"{}\"", text.replace('"', "\"\"")),
+        false => text.to_owned(),
+    };
+    let line = |cells: Vec<String>| cells.join(",") + "\n";
+    let mut text = line(headers.iter().map(|h| quote(h)).collect());
+    text.extend(
+        rows.iter()
+            .map(|row| line(row.iter().map(|c| quote(c)).collect())),
+    );
+    text
+}
+
 /// A page of rows with a line that counts them.
 pub(crate) fn rows(page: &Rows) -> String {
     let headers: Vec<_> = page.columns.iter().map(|c| c.name.as_str()).collect();
     let right: Vec<_> = page.columns.iter().map(is_number).collect();
+    // What EXPLAIN says is read line by line.
+    let plans = headers == ["plan_type", "plan"];
+    let show = |value: &Value| match plans {
+        true => text_of(value).trim_end().to_owned(),
+        false => cell(value),
+    };
     let cells = page
         .rows
         .iter()
-        .map(|row| row.iter().map(cell).collect())
+        .map(|row| row.iter().map(show).collect())
         .collect();
     let shown = page.rows.len() as u64;
     let mut text = grid(&headers, &right, cells);
@@ -148,6 +205,15 @@ pub(crate) fn json(value: &impl serde::Serialize) -> Result<(), Fault> {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn csv_quotes_what_it_must() {
+        let rows = vec![vec!["a,b".to_owned(), "say \"x\"\nthere".to_owned()]];
+        assert_eq!(
+            csv(&["one", "two"], &rows),
+            "one,two\n\"a,b\",\"say \"\"x\"\"\nthere\"\n"
+        );
+    }
 
     #[test]
     fn cells_are_readable_and_harmless() {

@@ -4,13 +4,13 @@ use clap::Args;
 use sandmill_api_types::{Client, NewTable};
 
 use super::fault::Fault;
-use super::output::Output;
+use super::output::{self, Output};
 use crate::{Server, Settings};
 
 /// What a command takes that lists things.
 #[derive(Args)]
 pub(crate) struct Listing {
-    #[arg(short, long, value_enum, default_value = "table")]
+    #[arg(short, long, value_parser = output::many(), default_value = "table")]
     pub output: Output,
     #[command(flatten)]
     pub target: Target,
@@ -21,7 +21,7 @@ pub(crate) struct Listing {
 pub(crate) struct Named {
     /// Its name.
     pub name: String,
-    #[arg(short, long, value_enum, default_value = "table")]
+    #[arg(short, long, value_parser = output::one(), default_value = "table")]
     pub output: Output,
     #[command(flatten)]
     pub target: Target,
@@ -158,9 +158,11 @@ impl Session {
         format: Option<sandmill_api_types::TableFormat>,
         replace: bool,
     ) -> Result<NewTable, Fault> {
-        let absolute = std::fs::canonicalize(path)
-            .ok()
-            .and_then(|p| p.to_str().map(str::to_owned));
+        let found = std::fs::canonicalize(path);
+        if let (Err(error), true) = (&found, self.server.is_some()) {
+            return Err(Fault::failed(format!("{path} cannot be read: {error}")));
+        }
+        let absolute = found.ok().and_then(|p| p.to_str().map(str::to_owned));
         let path = absolute.unwrap_or_else(|| path.to_owned());
         Ok(NewTable {
             name: name.into(),

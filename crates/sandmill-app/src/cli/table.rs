@@ -36,6 +36,8 @@ pub(crate) struct Add {
     /// Replace a table of this name.
     #[arg(long)]
     replace: bool,
+    #[arg(short, long, value_parser = output::one(), default_value = "table")]
+    output: Output,
     #[command(flatten)]
     target: Target,
 }
@@ -52,6 +54,9 @@ impl Table {
                 });
                 let table = session.table(&add.name, &add.path, format, add.replace)?;
                 let table = session.client.table_create(&table).await?;
+                if add.output == Output::Json {
+                    return output::json(&table);
+                }
                 println!(
                     "{} has {} columns, {} bytes",
                     table.name,
@@ -61,9 +66,6 @@ impl Table {
             }
             Self::List(list) => {
                 let tables = list.target.open().await?.client.table_list().await?;
-                if list.output == Output::Json {
-                    return output::json(&tables);
-                }
                 let row = |t: &TableBody| {
                     vec![
                         t.name.clone(),
@@ -73,14 +75,13 @@ impl Table {
                     ]
                 };
                 let rows = tables.items.iter().map(row).collect();
-                println!(
-                    "{}",
-                    output::grid(
-                        &["name", "columns", "bytes", "path"],
-                        &[false, true, true],
-                        rows
-                    )
-                );
+                output::list(
+                    list.output,
+                    &tables,
+                    &["name", "columns", "bytes", "path"],
+                    &[false, true, true],
+                    rows,
+                )?;
             }
             Self::Show(one) => {
                 let table = one

@@ -68,7 +68,7 @@ pub(crate) struct Build {
 pub(crate) struct Inspect {
     /// The module.
     module: PathBuf,
-    #[arg(short, long, value_enum, default_value = "table")]
+    #[arg(short, long, value_parser = output::one(), default_value = "table")]
     output: Output,
 }
 

@@ -1,4 +1,4 @@
-use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -13,9 +13,11 @@ use sandmill_model::{
 };
 use sandmill_sandbox::{Context, LogSink, Module, Sandbox};
 use sandmill_store::blobs::Blobs;
-use tokio::runtime::Runtime;
+use tokio::time::timeout;
 
 use super::chunks::ChunkWriter;
+use super::internal;
+use super::lanes::Lanes;
 
 /// Runs SQL queries: plans them with the functions they pin and writes their rows.
 #[derive(Clone)]
@@ -25,28 +27,18 @@ struct Inner {
     engine: Engine,
     sandbox: Sandbox,
     blobs: Blobs,
-    /// Queries keep these threads busy for long; requests are answered on others.
-    threads: Option<Runtime>,
+    /// Queries keep threads busy for long; requests are answered on others.
+    lanes: Lanes,
 }
 
-impl Drop for Inner {
-    fn drop(&mut self) {
-        if let Some(threads) = self.threads.take() {
-            threads.shutdown_background();
-        }
-    }
-}
+/// How long a job may take to stop by itself before its threads are given up.
+const STOPPING: Duration = Duration::from_secs(3);
 
 fn micros() -> i64 {
     let elapsed = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
     i64::try_from(elapsed.as_micros()).unwrap_or(i64::MAX)
-}
-
-fn internal(error: impl std::fmt::Display) -> Failure {
-    tracing::error!(%error, "a query ended by a panic");
-    Failure::new(ErrorCode::Internal, "Something went wrong inside Sandmill.")
 }
 
 impl QueryRunner {
@@ -56,30 +48,12 @@ impl QueryRunner {
         blobs: Blobs,
         threads: usize,
     ) -> std::io::Result<Self> {
-        let threads = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(threads.max(1))
-            .thread_name("query")
-            // Guests use the stack of the thread that calls them; plans recurse.
-            .thread_stack_size(8 << 20)
-            .enable_all()
-            .build()?;
         Ok(Self(Arc::new(Inner {
             engine,
             sandbox,
             blobs,
-            threads: Some(threads),
+            lanes: Lanes::new(threads)?,
         })))
-    }
-
-    /// Runs `work` on the query threads.
-    async fn spawn<T: Send + 'static>(
-        &self,
-        work: impl Future<Output = Result<T, Failure>> + Send + 'static,
-    ) -> Result<T, Failure> {
-        let Some(threads) = &self.0.threads else {
-            return Err(internal("no threads"));
-        };
-        threads.spawn(work).await.map_err(internal)?
     }
 
     async fn load(&self, tenant: &TenantId, pin: &FunctionPin) -> Result<Module, Failure> {
@@ -293,8 +267,8 @@ impl Runner for QueryRunner {
         spec: &TableSpec,
     ) -> Result<TableDescription, Failure> {
         let (engine, spec) = (self.0.engine.clone(), spec.clone());
-        self.spawn(async move { engine.describe_table(&spec).await })
-            .await
+        let describe = async move { engine.describe_table(&spec).await };
+        self.0.lanes.run(describe).await
     }
 
     async fn validate(
@@ -305,7 +279,7 @@ impl Runner for QueryRunner {
     ) -> Result<Validation, Failure> {
         let (this, tenant, spec) = (self.clone(), tenant.clone(), spec.clone());
         let plan = async move { this.plan(&tenant, &spec, tables, Context::default()).await };
-        let plan = self.spawn(plan).await?;
+        let plan = self.0.lanes.run(plan).await?;
         Ok(Validation {
             columns: plan.columns(),
             plan: plan.explain(),
@@ -313,6 +287,14 @@ impl Runner for QueryRunner {
     }
 
     async fn run(&self, run: Run) -> Result<ResultManifest, Failure> {
-        self.spawn(self.clone().execute(run)).await
+        let (job, cancelled) = (run.job, run.handle.cancelled());
+        let mut work = pin!(self.0.lanes.run(self.clone().execute(run)));
+        tokio::select! {
+            result = &mut work => result,
+            () = cancelled.cancelled() => timeout(STOPPING, work).await.unwrap_or_else(|_| {
+                tracing::warn!(%job, "a job does not pause; its threads are given up");
+                Err(Failure::new(ErrorCode::JobCanceled, "The job was canceled."))
+            }),
+        }
     }
 }

@@ -22,7 +22,7 @@ pub enum Argument<'a> {
 }
 
 impl<'a> Argument<'a> {
-    fn array(self) -> &'a dyn Array {
+    pub(super) fn array(self) -> &'a dyn Array {
         match self {
             Self::Column(array) | Self::Constant(array) => array,
         }
@@ -80,25 +80,9 @@ impl Instance {
         if rows == 1 {
             return Err(self.too_large("the arguments of one row"));
         }
-        let half = rows / 2;
-        let mut results = Vec::with_capacity(2);
-        for (start, length) in [(0, half), (half, rows - half)] {
-            let owned: Vec<_> = arguments
-                .iter()
-                .map(|argument| match argument {
-                    Argument::Column(array) => Some(slice(*array, start, length)),
-                    Argument::Constant(_) => None,
-                })
-                .collect();
-            let part: Vec<_> = arguments
-                .iter()
-                .zip(&owned)
-                .map(|(argument, owned)| owned.as_ref().map_or(*argument, |a| Argument::Column(a)))
-                .collect();
-            results.push(self.parts(function, described, &part, length)?);
-        }
-        let parts: Vec<&dyn Array> = results.iter().map(AsRef::as_ref).collect();
-        concat(&parts).map_err(|e| Error::Output(format!("the parts do not join: {e}")))
+        halves(arguments, rows, |part, rows| {
+            self.parts(function, described, part, rows)
+        })
     }
 
     fn once(
@@ -151,6 +135,33 @@ impl Instance {
         timings.validate_nanos += nanos(called.elapsed());
         Ok(array)
     }
+}
+
+/// Computes both halves of some rows and joins the results.
+pub(super) fn halves(
+    arguments: &[Argument<'_>],
+    rows: usize,
+    mut compute: impl FnMut(&[Argument<'_>], usize) -> Result<ArrayRef, Error>,
+) -> Result<ArrayRef, Error> {
+    let half = rows / 2;
+    let mut results = Vec::with_capacity(2);
+    for (start, length) in [(0, half), (half, rows - half)] {
+        let owned: Vec<_> = arguments
+            .iter()
+            .map(|argument| match argument {
+                Argument::Column(array) => Some(slice(*array, start, length)),
+                Argument::Constant(_) => None,
+            })
+            .collect();
+        let part: Vec<_> = arguments
+            .iter()
+            .zip(&owned)
+            .map(|(argument, owned)| owned.as_ref().map_or(*argument, |a| Argument::Column(a)))
+            .collect();
+        results.push(compute(&part, length)?);
+    }
+    let parts: Vec<&dyn Array> = results.iter().map(AsRef::as_ref).collect();
+    concat(&parts).map_err(|e| Error::Output(format!("the parts do not join: {e}")))
 }
 
 /// The type of argument `place`, in a call with these arguments.

@@ -172,7 +172,7 @@ pub(super) async fn change(
         .map_err(|e| Error::Conflict(format!("The job {id}: {e}")))?;
     let ended = change.state.is_terminal();
     let rows = sqlx::query(
-        "UPDATE jobs SET state = ?1, reason = ?2, error = ?3, result = ?4,
+        "UPDATE jobs SET state = ?1, reason = coalesce(?2, reason), error = ?3, result = ?4,
              progress = coalesce(?5, progress), revision = revision + 1,
              attempt = attempt - ?11,
              finished_at = CASE WHEN ?6 THEN ?7 ELSE finished_at END,

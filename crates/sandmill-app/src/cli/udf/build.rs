@@ -118,13 +118,60 @@ fn rustc() -> Result<PathBuf, Fault> {
     })
 }
 
+/// The name of the package's library, as Cargo understands the manifest.
+fn library(folder: &Path) -> Result<String, Fault> {
+    let output = Command::new("cargo")
+        .args(["metadata", "--no-deps", "--format-version", "1"])
+        .current_dir(folder)
+        .stderr(std::process::Stdio::inherit())
+        .output()
+        .map_err(|e| Fault::failed(format!("cargo cannot be run: {e}")))?;
+    if !output.status.success() {
+        return Err(Fault::failed(
+            "cargo does not understand Cargo.toml; its messages are above",
+        ));
+    }
+    let metadata: Metadata = serde_json::from_slice(&output.stdout).map_err(|e| {
+        Fault::failed(format!(
+            "what cargo says of Cargo.toml is not understood: {e}"
+        ))
+    })?;
+    let manifest = folder.join("Cargo.toml");
+    let package = metadata
+        .packages
+        .into_iter()
+        .find(|p| p.manifest_path == manifest);
+    let targets = package.map(|p| p.targets).unwrap_or_default();
+    let made = targets
+        .into_iter()
+        .find(|t| t.crate_types.iter().any(|c| c == "cdylib"));
+    made.map(|target| target.name).ok_or_else(|| {
+        Fault::failed(
+            "Cargo.toml makes no module\n  hint: add a section [lib] with crate-type = [\"cdylib\"]",
+        )
+    })
+}
+
+/// The part of `cargo metadata` that names the module.
+#[derive(serde::Deserialize)]
+struct Metadata {
+    packages: Vec<Package>,
+}
+
+#[derive(serde::Deserialize)]
+struct Package {
+    manifest_path: PathBuf,
+    targets: Vec<Target>,
+}
+
+#[derive(serde::Deserialize)]
+struct Target {
+    name: String,
+    crate_types: Vec<String>,
+}
+
 fn rust(folder: &Path, out: Option<&Path>) -> Result<PathBuf, Fault> {
-    let manifest = std::fs::read_to_string(folder.join("Cargo.toml"))?;
-    let name = manifest
-        .lines()
-        .find_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"'))
-        .ok_or_else(|| Fault::failed("Cargo.toml has no package name"))?
-        .replace('-', "_");
+    let name = library(folder)?;
     let target = folder.join("target");
     run(Command::new("cargo")
         .args(["build", "--release", "--target", TARGET, "--target-dir"])
@@ -138,8 +185,8 @@ fn rust(folder: &Path, out: Option<&Path>) -> Result<PathBuf, Fault> {
         &target
             .join(TARGET)
             .join("release")
-            .join(format!("{name}.wasm")),
-        &name,
+            .join(format!("{}.wasm", name.replace('-', "_"))),
+        &name.replace('-', "_"),
         out,
     )
 }
