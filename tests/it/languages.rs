@@ -36,9 +36,10 @@ fn bad(folder: &Path, arguments: &[&str]) -> String {
 
 #[test]
 fn every_template_becomes_a_function() {
-    let folder = tempfile::tempdir().expect("folder");
-    let go = |arguments: &[&str]| good(folder.path(), arguments);
     for language in ["assemblyscript", "go", "javascript"] {
+        // A folder of its own: in one place a name belongs to one package.
+        let folder = tempfile::tempdir().expect("folder");
+        let go = |arguments: &[&str]| good(folder.path(), arguments);
         let (name, wasm) = (format!("{language}_words"), format!("{language}.wasm"));
         go(&["udf", "new", &name, "--lang", language]);
         let built = go(&["udf", "build", &name, "-o", &wasm]);
@@ -108,15 +109,10 @@ async fn errors_of_javascript_name_their_row_and_place() {
             problem.detail
         );
     }
-    house
-        .publish(build(
-            "//sandmill:scalar g(x INT) -> INT\nfunction g(x) { return x; }",
-        ))
-        .await;
-    let problem = house
-        .rows("SELECT g(CAST(value AS INT)) FROM generate_series(1, 2)")
-        .await;
-    let detail = problem.expect_err("not exported").detail;
+    // A module that does not start is refused when it is uploaded.
+    let wasm = build("//sandmill:scalar g(x INT) -> INT\nfunction g(x) { return x; }");
+    let refused = house.client.function_upload(wasm).await;
+    let detail = refused.expect_err("not exported").to_string();
     assert!(detail.contains("no exported function"), "{detail}");
 }
 
