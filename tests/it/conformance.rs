@@ -9,11 +9,14 @@ const CASES: &str = include_str!("../../udf-sdk/spec/conformance/cases.json");
 
 /// Modules, and whether they must have all functions. The others skip the cases of functions that
 /// are not in them.
-const LANGUAGES: [(&str, bool); 4] = [
+const LANGUAGES: [(&str, bool); 7] = [
     ("conformance_rust", true),
     ("conformance_c", true),
     ("conformance_cpp", true),
     ("conformance_zig", false),
+    ("conformance_assemblyscript", false),
+    ("conformance_go", false),
+    ("conformance_javascript", false),
 ];
 
 /// What is called: the names before parentheses.

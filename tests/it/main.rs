@@ -5,6 +5,7 @@ mod conformance;
 mod crash;
 mod hostile;
 mod http;
+mod languages;
 mod sql;
 mod start;
 mod versions;

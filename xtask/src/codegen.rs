@@ -1,5 +1,8 @@
 //! Files made from the code: whoever changes the source runs `cargo xtask codegen`.
 
+mod assemblyscript;
+mod go;
+
 use std::fmt::Write as _;
 use std::fs;
 
@@ -32,6 +35,11 @@ pub fn run(home: &Home, check: bool) -> Outcome {
                 template.replace("/* @ABI@ */\n", &c()),
             ),
             ("udf-sdk/zig/src/abi.zig", zig()),
+            ("udf-sdk/go/sandmill/abi.go", go::render()),
+            (
+                "udf-sdk/assemblyscript/assembly/abi.ts",
+                assemblyscript::render(),
+            ),
         ],
     )?;
     let openapi = home
@@ -188,7 +196,8 @@ fn specification() -> String {
     }
     text.push_str(
         "\nFor toolchains that insist: `wasi_snapshot_preview1` answers `fd_write` (to the log), clock, random and\n\
-         empty arguments; `proc_exit` traps; everything else answers ENOSYS. `env.abort` of AssemblyScript traps.\n\n",
+         empty arguments; `poll_oneoff` and `sched_yield` come back at once; `proc_exit` traps; other calls on\n\
+         descriptors answer EBADF, everything else ENOSYS. `env.abort` of AssemblyScript traps.\n\n",
     );
     layout(&mut text, "ArrowArray", ARRAY_SIZE, ARRAY_FIELDS);
     text.push('\n');

@@ -1,5 +1,7 @@
 //! Builds the guest modules into `<target>/guests`.
 
+mod declared;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -70,6 +72,7 @@ pub fn build(home: &Home) -> Outcome<PathBuf> {
             (language.build)(home, name, &source, &out)?;
         }
     }
+    declared::build(home, &folder)?;
     Ok(folder)
 }
 

@@ -14,6 +14,7 @@ const LAYERS: &[(&str, u32)] = &[
     ("sandmill-model", 0),
     ("sandmill-sandbox", 1),
     ("sandmill-signing", 1),
+    ("sandmill-build", 1),
     ("sandmill-store", 1),
     ("sandmill-api-types", 1),
     ("sandmill-functions", 2),

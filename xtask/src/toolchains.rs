@@ -1,5 +1,7 @@
 //! Compilers for guest modules: those of the machine if they can, else installed.
 
+pub mod declared;
+
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -16,6 +18,7 @@ pub fn report(home: &Home) -> Outcome {
     println!("rustc for {TARGET}: {}", rustc(home)?.display());
     println!("clang for wasm32: {}", clang()?);
     println!("zig: {}", zig(home)?.display());
+    declared::report(home)?;
     Ok(())
 }
 

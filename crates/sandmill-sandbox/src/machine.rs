@@ -48,8 +48,10 @@ pub(crate) fn config(effort: Effort, stack_bytes: usize) -> Config {
         Effort::Full => config
             .cranelift_opt_level(OptLevel::Speed)
             .compiler_inlining(wasmtime::Inlining::Yes),
+        // Code is only loaded when it was compiled with the inlining that the engine has.
         Effort::Least => config
             .cranelift_opt_level(OptLevel::None)
+            .compiler_inlining(wasmtime::Inlining::Yes)
             .cranelift_regalloc_algorithm(RegallocAlgorithm::SinglePass),
     };
     config
@@ -150,4 +152,28 @@ impl Drop for Clock {
 /// Locks; the data behind our locks stays whole even if a holder panicked.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[allow(unsafe_code, reason = "loading compiled code is what is tested")]
+    fn code_of_every_effort_loads() {
+        let (stack, wasm) = (512 << 10, wat::parse_str("(module (func (export \"f\")))"));
+        let wasm = wasm.expect("text");
+        let engine = engine(stack, 1 << 20, 1).expect("starts");
+        for effort in [Effort::Full, Effort::Least] {
+            let compiler = Engine::new(&config(effort, stack)).expect("a compiler");
+            let code = compiler.precompile_module(&wasm).expect("compiles");
+            // SAFETY: the code was made by this very library, two lines above.
+            let loaded = unsafe { wasmtime::Module::deserialize(&engine, &code) };
+            assert!(
+                loaded.is_ok(),
+                "{effort:?}: {:#}",
+                loaded.expect_err("refused")
+            );
+        }
+    }
 }

@@ -1,4 +1,5 @@
 mod build;
+mod pack;
 mod project;
 
 use std::path::{Path, PathBuf};
@@ -20,6 +21,8 @@ pub(crate) enum Udf {
     New(New),
     /// Build the project in a folder into a module.
     Build(Build),
+    /// Put a manifest into a module whose compiler cannot.
+    Pack(pack::Pack),
     /// Show what a module offers and needs, without running it.
     Inspect(Inspect),
     /// Run a function of a module on a table, in this process.
@@ -36,6 +39,12 @@ pub(crate) enum Language {
     Cpp,
     /// Zig with sandmill.zig.
     Zig,
+    /// AssemblyScript, declared in comments.
+    Assemblyscript,
+    /// Go, declared in comments.
+    Go,
+    /// JavaScript for QuickJS, declared in comments.
+    Javascript,
 }
 
 #[derive(Args)]
@@ -102,16 +111,8 @@ impl Udf {
                 println!("  sandmill udf build {}", path.display());
                 Ok(())
             }
-            Self::Build(build) => {
-                let out = build::build(&build.path, build.out.as_deref())?;
-                let found = read(&out)?;
-                let functions = &found.description.functions;
-                println!("{}: {} bytes", out.display(), found.description.size);
-                functions
-                    .iter()
-                    .for_each(|f| println!("  {}", f.signature()));
-                Ok(())
-            }
+            Self::Build(build) => built(&build::build(&build.path, build.out.as_deref())?),
+            Self::Pack(pack) => built(&pack.run()?),
             Self::Inspect(args) => {
                 let found = read(&args.module)?;
                 let signed = signed(&args, &found)?;
@@ -120,6 +121,17 @@ impl Udf {
             Self::Test(test) => test.run().await,
         }
     }
+}
+
+/// Says what a new module offers.
+fn built(out: &Path) -> Result<(), Fault> {
+    let found = read(out)?;
+    let functions = &found.description.functions;
+    println!("{}: {} bytes", out.display(), found.description.size);
+    functions
+        .iter()
+        .for_each(|f| println!("  {}", f.signature()));
+    Ok(())
 }
 
 fn read(path: &Path) -> Result<Inspection, Fault> {

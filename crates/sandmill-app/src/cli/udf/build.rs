@@ -19,14 +19,28 @@ pub(crate) fn build(folder: &Path, out: Option<&Path>) -> Result<PathBuf, Fault>
     if folder.join(ZIG_ROOT).exists() {
         return zig(&folder, out);
     }
+    if let Some(language) = sandmill_build::detect(&folder) {
+        let name = name(&folder);
+        let staging = tempfile::tempdir()?;
+        let built = staging.path().join("module.wasm");
+        std::fs::write(&built, super::pack::build(&folder, &name, language)?)?;
+        return finish(&folder, &built, &name, out);
+    }
     let sources = sources(&folder)?;
     if sources.is_empty() {
         return Err(Fault::usage(format!(
-            "{} has neither Cargo.toml nor files of C, C++ or Zig\n  hint: make a project with `sandmill udf new`",
+            "{} has neither Cargo.toml nor go.mod nor files of C, C++, Zig, AssemblyScript or JavaScript\n  hint: make a project with `sandmill udf new`",
             folder.display()
         )));
     }
     c(&folder, &sources, out)
+}
+
+/// Modules are called like their folder.
+fn name(folder: &Path) -> String {
+    folder
+        .file_name()
+        .map_or("module".into(), |n| n.to_string_lossy().into_owned())
 }
 
 fn finish(folder: &Path, built: &Path, name: &str, out: Option<&Path>) -> Result<PathBuf, Fault> {
@@ -228,7 +242,7 @@ fn clang() -> Result<PathBuf, Fault> {
 }
 
 fn c(folder: &Path, sources: &[PathBuf], out: Option<&Path>) -> Result<PathBuf, Fault> {
-    let name = name_of(folder);
+    let name = name(folder);
     let staging = tempfile::tempdir()?;
     let built = staging.path().join("module.wasm");
     let cpp = sources
@@ -265,12 +279,6 @@ fn c(folder: &Path, sources: &[PathBuf], out: Option<&Path>) -> Result<PathBuf, 
     finish(folder, &built, &name, out)
 }
 
-fn name_of(folder: &Path) -> String {
-    folder
-        .file_name()
-        .map_or("module".into(), |n| n.to_string_lossy().into_owned())
-}
-
 /// Zig is named in SANDMILL_ZIG or found on the path. Its versions differ too much to look further.
 fn zig(folder: &Path, out: Option<&Path>) -> Result<PathBuf, Fault> {
     let named = std::env::var_os("SANDMILL_ZIG").map(PathBuf::from);
@@ -294,5 +302,5 @@ fn zig(folder: &Path, out: Option<&Path>) -> Result<PathBuf, Fault> {
         .arg("--cache-dir")
         .arg(folder.join("zig-cache"))
         .arg(format!("-femit-bin={}", built.display())))?;
-    finish(folder, &built, &name_of(folder), out)
+    finish(folder, &built, &name(folder), out)
 }
