@@ -229,7 +229,7 @@ static sm_buffer sm_validity, sm_values, sm_data;
 /* Results that the host still reads, or hands to the next function, and buffers for those that follow. */
 static sm_buffer sm_spare[SM_CHAIN][3];
 static const void *sm_pointers[SM_CHAIN][3];
-static uint32_t sm_kept;
+static uint32_t sm_held;
 static uint32_t sm_used;
 static int64_t sm_nulls;
 
@@ -259,14 +259,14 @@ static inline void sm_swap(sm_buffer *a, sm_buffer *b) {
 __attribute__((export_name("sm_out_free"))) void sm_out_free(void *out);
 void sm_out_free(void *out) {
     (void)out;
-    sm_kept = 0;
+    sm_held = 0;
 }
 
 static inline void sm_start(uint32_t rows, uint32_t bytes) {
-    if (sm_kept > 0) {
-        sm_swap(&sm_validity, &sm_spare[sm_kept][0]);
-        sm_swap(&sm_values, &sm_spare[sm_kept][1]);
-        sm_swap(&sm_data, &sm_spare[sm_kept][2]);
+    if (sm_held > 0) {
+        sm_swap(&sm_validity, &sm_spare[sm_held][0]);
+        sm_swap(&sm_values, &sm_spare[sm_held][1]);
+        sm_swap(&sm_data, &sm_spare[sm_held][2]);
     }
     sm_nulls = 0;
     sm_used = 0;
@@ -285,7 +285,7 @@ static inline void sm_put_null(uint32_t row, uint32_t rows) {
 }
 
 static inline int32_t sm_finish(ArrowArray *out, uint32_t rows, int64_t buffers) {
-    const void **pointers = sm_pointers[sm_kept];
+    const void **pointers = sm_pointers[sm_held];
     pointers[0] = sm_nulls > 0 ? sm_validity.data : NULL;
     pointers[1] = sm_values.data;
     pointers[2] = sm_data.data;
@@ -293,7 +293,7 @@ static inline int32_t sm_finish(ArrowArray *out, uint32_t rows, int64_t buffers)
     out->null_count = sm_nulls;
     out->n_buffers = buffers;
     out->buffers = pointers;
-    if (sm_kept + 1 < SM_CHAIN) sm_kept++;
+    if (sm_held + 1 < SM_CHAIN) sm_held++;
     return 0;
 }
 

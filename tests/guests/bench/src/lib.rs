@@ -35,7 +35,7 @@ pub fn same_text(x: &str) -> &str {
 }
 
 /// Sum of whole numbers.
-#[derive(Default, sandmill::Record)]
+#[derive(Default, Clone, sandmill::Record)]
 pub struct Total {
     sum: i64,
 }
