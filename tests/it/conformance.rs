@@ -66,6 +66,9 @@ async fn every_language_passes_every_case() {
                     assert_eq!(problem.code, code, "{language}: {sql}: {}", problem.detail);
                     let place = problem.function.expect("a function");
                     assert_eq!(place.version, "1");
+                    if let Some(function) = case["function"].as_str() {
+                        assert_eq!(place.name, function, "{language}: {sql}");
+                    }
                     if let Some(row) = case["row"].as_u64() {
                         assert_eq!(place.row, Some(row), "{language}: {sql}");
                     }

@@ -135,7 +135,7 @@ impl Declarations {
                     line[field] = value;
                 }
             }
-            text += &format!("{}\n", json!({"function": Value::from(line)}));
+            text += &format!("{}\n", json!({"function": line}));
         }
         text
     }

@@ -67,17 +67,22 @@ pub(crate) fn partition() -> Arc<Partition> {
     })
 }
 
-/// Runs `work` on this thread's instance of a version's module, or on one that no partition uses.
+/// Runs `work` on this thread's instance of the versions' module, or on one that no partition uses.
+/// An error is that of the version with the number that comes with it.
 pub(crate) fn on_instance<T>(
-    version: &Version,
+    versions: &[Version],
     scope: &Arc<JobScope>,
-    work: impl FnOnce(&mut Instance) -> Result<T, Error>,
+    work: impl FnOnce(&mut Instance) -> Result<T, (usize, Error)>,
 ) -> DataFusionResult<T> {
+    let Some(version) = versions.first() else {
+        return datafusion::common::internal_err!("a call without a function");
+    };
     let digest = version.module.digest();
     let of_module = |i: &Instance| i.module().digest() == digest;
-    let failed = |error: Error| {
+    let failed = |(n, error): (usize, Error)| {
+        let version = versions.get(n).unwrap_or(version);
         let number = version.pin.version.to_string();
-        external(error.into_failure(Some((&version.pin.name, &number))))
+        external(error.into_failure(Some((version.pin.function(), &number))))
     };
     // The instance is taken out while it runs: nothing is borrowed during the call.
     let (mine, inside) = CURRENT.with_borrow_mut(|current| match current {
@@ -94,7 +99,10 @@ pub(crate) fn on_instance<T>(
     };
     let mut instance = match mine.or_else(|| if inside { None } else { idle() }) {
         Some(instance) => instance,
-        None => version.module.instantiate(&scope.context).map_err(failed)?,
+        None => version
+            .module
+            .instantiate(&scope.context)
+            .map_err(|e| failed((0, e)))?,
     };
     // A failed instance is dropped here, which gives its slot back.
     let result = work(&mut instance).map_err(failed)?;

@@ -72,7 +72,7 @@ impl Callee {
 
     pub(crate) fn failed(&self, error: Error) -> DataFusionError {
         let number = self.version.pin.version.to_string();
-        external(error.into_failure(Some((self.name(), &number))))
+        external(error.into_failure(Some((self.version.pin.function(), &number))))
     }
 
     fn instantiate(&self) -> Result<Instance> {

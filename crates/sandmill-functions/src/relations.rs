@@ -51,7 +51,7 @@ impl Call {
     /// An error of the sandbox with the function's name and version.
     fn failed(&self, error: Error) -> DataFusionError {
         let number = self.version.pin.version.to_string();
-        external(error.into_failure(Some((self.name(), &number))))
+        external(error.into_failure(Some((self.version.pin.function(), &number))))
     }
 
     fn stream(

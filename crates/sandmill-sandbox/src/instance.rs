@@ -65,6 +65,8 @@ pub struct Instance {
     /// Handles of aggregates that are open, with their functions.
     handles: HashSet<(usize, i32)>,
     poisoned: bool,
+    /// The step that the last chain came to.
+    step: usize,
     timings: Timings,
     // Fields drop in order: the store gives its pool slot back before the count does.
     _presence: Presence,
@@ -179,6 +181,7 @@ impl Instance {
             placed: 0,
             handles: HashSet::new(),
             poisoned: false,
+            step: 0,
             timings: Timings::default(),
             _presence: presence,
         };

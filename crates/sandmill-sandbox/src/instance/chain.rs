@@ -83,6 +83,11 @@ impl Instance {
         self.chain_parts(steps, &functions, inputs, rows)
     }
 
+    /// The step that the last chain came to.
+    pub fn failed_step(&self) -> usize {
+        self.step
+    }
+
     fn chain_parts(
         &mut self,
         steps: &[Step],
@@ -125,6 +130,7 @@ impl Instance {
         let mut nulls: Vec<Option<NullBuffer>> = Vec::with_capacity(steps.len());
         let mut strict = None;
         for (n, (step, function)) in steps.iter().zip(functions).enumerate() {
+            self.step = n;
             let arguments = room + rooms.steps[n] as u32;
             for (place, operand) in step.operands.iter().enumerate() {
                 let from = match operand {
