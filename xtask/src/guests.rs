@@ -12,11 +12,16 @@ use crate::toolchains;
 const RUST: &[(&str, &str)] = &[
     ("conformance_rust", "tests/guests/conformance/rust"),
     ("bench", "tests/guests/bench"),
+    ("debug_rust", "tests/guests/debug/rust"),
 ];
 const C: &[(&str, &str)] = &[
     ("conformance_c", "tests/guests/conformance/c"),
+    ("debug_c", "tests/guests/debug/c"),
     ("demo_text", "udf-sdk/templates/c/src"),
 ];
+
+/// Guests that keep names and DWARF, so Binaryen does not touch them.
+const DEBUG: &[&str] = &["debug_rust", "debug_c"];
 
 /// Builds what is older than its sources and gives the folder.
 pub fn build(home: &Home) -> Outcome<PathBuf> {
@@ -45,6 +50,7 @@ pub fn build(home: &Home) -> Outcome<PathBuf> {
             .env("RUSTFLAGS", "-C target-feature=+simd128,+bulk-memory")
             .env_remove("CARGO_ENCODED_RUSTFLAGS"))?;
         finish(
+            name,
             &target
                 .join(toolchains::TARGET)
                 .join("release")
@@ -90,21 +96,31 @@ pub fn build(home: &Home) -> Outcome<PathBuf> {
                 "-ffreestanding",
                 "-Wl,--no-entry",
                 "-Wl,-z,stack-size=65536",
-                "-Wl,--strip-debug",
+                match DEBUG.contains(name) {
+                    true => "-gline-tables-only",
+                    false => "-Wl,--strip-debug",
+                },
             ])
             .arg("-I")
             .arg(home.root.join("udf-sdk/c/include"))
             .args(files)
             .arg("-o")
             .arg(&built))?;
-        finish(&built, &out)?;
+        finish(name, &built, &out)?;
         let _ = fs::remove_file(&built);
     }
     Ok(folder)
 }
 
 /// Optimises with Binaryen where it is installed: it inlines across functions.
-fn finish(built: &Path, out: &Path) -> Outcome {
+fn finish(name: &str, built: &Path, out: &Path) -> Outcome {
+    let copy = || {
+        let copied = fs::copy(built, out).map(|_| ());
+        copied.map_err(|e| format!("{}: {e}", built.display()))
+    };
+    if DEBUG.contains(&name) {
+        return copy();
+    }
     let optimised = Command::new("wasm-opt")
         .args([
             "-O3",
@@ -126,9 +142,7 @@ fn finish(built: &Path, out: &Path) -> Outcome {
     if optimised.is_ok_and(|status| status.success()) {
         return Ok(());
     }
-    fs::copy(built, out)
-        .map(|_| ())
-        .map_err(|e| format!("{}: {e}", built.display()))
+    copy()
 }
 
 fn is_fresh(out: &Path, sources: Option<SystemTime>) -> bool {

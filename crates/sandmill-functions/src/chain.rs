@@ -223,7 +223,8 @@ impl ScalarUDFImpl for Chain {
                 ColumnarValue::Scalar(_) => Argument::Constant(array.as_ref()),
             })
             .collect();
-        let result = instances::on_instance(self.last(), &self.scope, |instance| {
+        let (last, all) = (self.last(), &self.versions);
+        let result = instances::on_instance_of(last, all, &self.scope, |instance| {
             instance.chain(&self.steps, &arguments, rows)
         })?;
         if once {

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::sync::{Arc, PoisonError};
 
 use datafusion::common::Result as DataFusionResult;
+use sandmill_model::FunctionUsage;
 use sandmill_sandbox::{Error, Instance, Timings};
 
 use crate::failure::external;
@@ -32,6 +33,28 @@ impl Instances {
             })
     }
 
+    /// What each function used so far, with its name.
+    pub(crate) fn usage(&mut self) -> Vec<(String, FunctionUsage)> {
+        let mut all: Vec<(String, FunctionUsage)> = Vec::new();
+        for instance in &mut self.0 {
+            let module = instance.module().clone();
+            let functions = module.manifest().functions.iter();
+            for (function, usage) in functions.zip(instance.usage()) {
+                match all.iter_mut().find(|(name, _)| *name == function.name) {
+                    Some((_, sum)) => sum.add(usage),
+                    None => all.push((function.name.clone(), *usage)),
+                }
+            }
+        }
+        all.retain(|(_, usage)| usage.is_used());
+        all
+    }
+
+    /// Tells the job what was used so far.
+    pub(crate) fn publish(&mut self) {
+        self.0.iter_mut().for_each(Instance::publish);
+    }
+
     /// Runs `work` with these instances as the ones of this thread.
     pub(crate) fn with<T>(&mut self, work: impl FnOnce() -> T) -> T {
         // Restores the outer node's instances even if `work` unwinds.
@@ -54,9 +77,22 @@ pub(crate) fn on_instance<T>(
     scope: &Arc<JobScope>,
     work: impl FnOnce(&mut Instance) -> Result<T, Error>,
 ) -> DataFusionResult<T> {
+    on_instance_of(version, &[], scope, work)
+}
+
+/// The same for work that calls `others` of the same module, too: an error names the version that it
+/// arose in.
+pub(crate) fn on_instance_of<T>(
+    version: &Version,
+    others: &[Version],
+    scope: &Arc<JobScope>,
+    work: impl FnOnce(&mut Instance) -> Result<T, Error>,
+) -> DataFusionResult<T> {
     let digest = version.module.digest();
     let of_module = |i: &Instance| i.module().digest() == digest;
-    let failed = |error: Error| {
+    let failed = |error: Error, function: Option<usize>| {
+        let at_fault = others.iter().find(|v| Some(v.index) == function);
+        let version = at_fault.unwrap_or(version);
         let number = version.pin.version.to_string();
         external(error.into_failure(Some((&version.pin.name, &number))))
     };
@@ -75,13 +111,17 @@ pub(crate) fn on_instance<T>(
     };
     let mut instance = match mine.or_else(|| if inside { None } else { idle() }) {
         Some(instance) => instance,
-        None => version.module.instantiate(&scope.context).map_err(failed)?,
+        None => {
+            let made = version.module.instantiate(&scope.context);
+            made.map_err(|e| failed(e, None))?
+        }
     };
     // A failed instance is dropped here, which gives its slot back.
-    let result = work(&mut instance).map_err(failed)?;
+    let result = work(&mut instance).map_err(|e| failed(e, instance.last_function()))?;
     if inside {
         CURRENT.with_borrow_mut(|current| current.get_or_insert_default().0.push(instance));
     } else {
+        instance.publish();
         scope
             .idle
             .lock()

@@ -15,8 +15,10 @@ mod results;
 mod runner;
 mod service;
 mod suggestions;
+mod totals;
 mod worker;
 
 pub use error::translate;
 pub use runner::{Run, RunHandle, Runner, Validation};
 pub use service::{NewJob, Service, Settings};
+pub use totals::{Numbers, Series};

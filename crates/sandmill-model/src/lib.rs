@@ -10,8 +10,9 @@ mod ids;
 mod job;
 mod names;
 mod table;
+mod usage;
 
-pub use failure::{Category, ErrorCode, Failure, FunctionSite, LimitHit, Position};
+pub use failure::{Category, ErrorCode, Failure, FunctionSite, LimitHit, Position, ShownValue};
 pub use function::{ArgumentInfo, FunctionInfo, FunctionPin, ModuleDescription, Volatility};
 pub use ids::{Digest, IdError, JobId, TenantId, TokenId};
 pub use job::{
@@ -20,3 +21,4 @@ pub use job::{
 };
 pub use names::{distance, is_near};
 pub use table::{TableDescription, TableFormat, TableSpec};
+pub use usage::{FunctionUsage, VersionUsage};

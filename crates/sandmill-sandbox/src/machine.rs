@@ -82,7 +82,8 @@ pub(crate) fn compatibility(engine: &Engine) -> String {
     // Fixed keys: the same in every process.
     let mut hasher = DefaultHasher::new();
     engine.precompile_compatibility_hash().hash(&mut hasher);
-    format!("{:016x}", hasher.finish())
+    // The number counts changes of the form of artifacts.
+    format!("{:016x}-2", hasher.finish())
 }
 
 /// Time between two looks at deadlines and cancellations.

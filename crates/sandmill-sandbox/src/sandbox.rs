@@ -2,18 +2,18 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sandmill_model::{Digest, TenantId};
 use wasmtime::{Engine, InstancePre};
 
 use crate::artifacts::{Artifacts, Key};
-use crate::compile::{CompilerSettings, compile};
+use crate::compile::{Compiled, CompilerSettings, compile};
 use crate::context::Context;
 use crate::error::Error;
 use crate::host::{self, State};
 use crate::inspect::{digest, inspect};
-use crate::instance::Instance;
+use crate::instance::{Instance, nanos};
 use crate::machine::{self, Clock, lock};
 use crate::manifest::Manifest;
 use crate::slots::Slots;
@@ -64,6 +64,32 @@ pub struct Stats {
     pub loaded: u64,
 }
 
+/// Compilations since the start.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct CompileCounts {
+    /// Those that gave code.
+    pub done: u64,
+    /// Those that did not.
+    pub failed: u64,
+    /// Seconds of both.
+    pub seconds: f64,
+}
+
+#[derive(Default)]
+struct Compiles {
+    done: AtomicU64,
+    failed: AtomicU64,
+    nanos: AtomicU64,
+}
+
+impl Compiles {
+    fn count(&self, took: Duration, is_ok: bool) {
+        let count = if is_ok { &self.done } else { &self.failed };
+        count.fetch_add(1, Ordering::Relaxed);
+        self.nanos.fetch_add(nanos(took), Ordering::Relaxed);
+    }
+}
+
 /// Where modules become callable. Cheap to clone; all clones share pool, clock and caches.
 #[derive(Clone)]
 pub struct Sandbox(Arc<Shared>);
@@ -82,7 +108,7 @@ struct Shared {
     compatibility: String,
     artifacts: Option<Artifacts>,
     modules: Mutex<Modules>,
-    compiled: AtomicU64,
+    compiles: Compiles,
     loaded: AtomicU64,
 }
 
@@ -105,6 +131,8 @@ pub(crate) struct Loaded {
     pub digest: Digest,
     pub manifest: Manifest,
     pub code: InstancePre<State>,
+    /// Where its code comes from, as `places` wrote it; empty when it does not tell.
+    pub places: Vec<u8>,
     pub core: Arc<Core>,
 }
 
@@ -124,7 +152,7 @@ impl Sandbox {
             compatibility: machine::compatibility(&engine),
             artifacts,
             modules: Mutex::default(),
-            compiled: AtomicU64::new(0),
+            compiles: Compiles::default(),
             loaded: AtomicU64::new(0),
             core: Arc::new(Core {
                 clock: Clock::start(&engine)?,
@@ -177,13 +205,23 @@ impl Sandbox {
         result
     }
 
+    /// How often modules were compiled, and how long that took.
+    pub fn compile_counts(&self) -> CompileCounts {
+        let compiles = &self.0.compiles;
+        CompileCounts {
+            done: compiles.done.load(Ordering::Relaxed),
+            failed: compiles.failed.load(Ordering::Relaxed),
+            seconds: Duration::from_nanos(compiles.nanos.load(Ordering::Relaxed)).as_secs_f64(),
+        }
+    }
+
     /// Counts at this moment.
     pub fn stats(&self) -> Stats {
         let shared = &self.0;
         Stats {
             instances: u64::from(shared.core.settings.instances - shared.core.slots.free()),
             modules: lock(&shared.modules).entries.len() as u64,
-            compiled: shared.compiled.load(Ordering::Relaxed),
+            compiled: shared.compiles.done.load(Ordering::Relaxed),
             loaded: shared.loaded.load(Ordering::Relaxed),
         }
     }
@@ -228,9 +266,9 @@ impl Shared {
             let code = self.deserialize(&artifact.code);
             code.map_err(|e| tracing::warn!("compiled code does not load: {e}"))
                 .ok()
-                .map(|c| (manifest, c))
+                .map(|c| (manifest, c, artifact.places))
         });
-        let (manifest, code) = match usable {
+        let (manifest, code, places) = match usable {
             Some(found) => {
                 self.loaded.fetch_add(1, Ordering::Relaxed);
                 found
@@ -238,11 +276,13 @@ impl Shared {
             None => {
                 let inspection = inspect(wasm)?;
                 let settings = &self.core.settings;
-                let code = compile(&settings.compiler, settings.stack_bytes, wasm)?;
-                self.compiled.fetch_add(1, Ordering::Relaxed);
+                let started = Instant::now();
+                let compiled = compile(&settings.compiler, settings.stack_bytes, wasm);
+                self.compiles.count(started.elapsed(), compiled.is_ok());
+                let Compiled { code, places } = compiled?;
                 if let Some(artifacts) = &self.artifacts {
                     // The module works without the cache; only the next start is slower.
-                    if let Err(e) = artifacts.put(&key, &inspection.manifest_text, &code) {
+                    if let Err(e) = artifacts.put(&key, &inspection.manifest_text, &code, &places) {
                         tracing::warn!("{e}");
                     }
                 }
@@ -251,7 +291,7 @@ impl Shared {
                     Error::Internal(text) => Error::Invalid(text),
                     other => other,
                 })?;
-                (inspection.manifest, loaded)
+                (inspection.manifest, loaded, places)
             }
         };
         let code = host::linker(&self.core.engine, &code)?
@@ -261,6 +301,7 @@ impl Shared {
             digest: *digest,
             manifest,
             code,
+            places,
             core: Arc::clone(&self.core),
         })))
     }

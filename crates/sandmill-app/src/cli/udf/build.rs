@@ -7,12 +7,13 @@ use crate::cli::fault::Fault;
 
 const TARGET: &str = "wasm32-unknown-unknown";
 
-/// Builds the project in `folder` and gives the module's path.
-pub(crate) fn build(folder: &Path, out: Option<&Path>) -> Result<PathBuf, Fault> {
+/// Builds the project in `folder` and gives the module's path. With `debug` the module keeps names and
+/// DWARF, and Binaryen, which would move code away from its DWARF, is left out.
+pub(crate) fn build(folder: &Path, out: Option<&Path>, debug: bool) -> Result<PathBuf, Fault> {
     let folder = std::fs::canonicalize(folder)
         .map_err(|e| Fault::failed(format!("{}: {e}", folder.display())))?;
     if folder.join("Cargo.toml").exists() {
-        return rust(&folder, out);
+        return rust(&folder, out, debug);
     }
     let sources = sources(&folder)?;
     if sources.is_empty() {
@@ -21,12 +22,18 @@ pub(crate) fn build(folder: &Path, out: Option<&Path>) -> Result<PathBuf, Fault>
             folder.display()
         )));
     }
-    c(&folder, &sources, out)
+    c(&folder, &sources, out, debug)
 }
 
-fn finish(folder: &Path, built: &Path, name: &str, out: Option<&Path>) -> Result<PathBuf, Fault> {
+fn finish(
+    folder: &Path,
+    built: &Path,
+    name: &str,
+    out: Option<&Path>,
+    debug: bool,
+) -> Result<PathBuf, Fault> {
     let out = out.map_or_else(|| folder.join(format!("{name}.wasm")), Path::to_owned);
-    if !optimise(built, &out) {
+    if debug || !optimise(built, &out) {
         std::fs::copy(built, &out).map_err(|e| Fault::failed(format!("{}: {e}", out.display())))?;
     }
     // Shown as the user would write it.
@@ -156,10 +163,17 @@ struct Target {
     crate_types: Vec<String>,
 }
 
-fn rust(folder: &Path, out: Option<&Path>) -> Result<PathBuf, Fault> {
+fn rust(folder: &Path, out: Option<&Path>, debug: bool) -> Result<PathBuf, Fault> {
     let name = library(folder)?;
     let target = folder.join("target");
-    run(Command::new("cargo")
+    let mut command = Command::new("cargo");
+    if debug {
+        // Whatever the project's profile says.
+        command
+            .env("CARGO_PROFILE_RELEASE_DEBUG", "line-tables-only")
+            .env("CARGO_PROFILE_RELEASE_STRIP", "none");
+    }
+    run(command
         .args(["build", "--release", "--target", TARGET, "--target-dir"])
         .arg(&target)
         .current_dir(folder)
@@ -174,6 +188,7 @@ fn rust(folder: &Path, out: Option<&Path>) -> Result<PathBuf, Fault> {
             .join(format!("{}.wasm", name.replace('-', "_"))),
         &name.replace('-', "_"),
         out,
+        debug,
     )
 }
 
@@ -222,7 +237,12 @@ fn clang() -> Result<PathBuf, Fault> {
     })
 }
 
-fn c(folder: &Path, sources: &[PathBuf], out: Option<&Path>) -> Result<PathBuf, Fault> {
+fn c(
+    folder: &Path,
+    sources: &[PathBuf],
+    out: Option<&Path>,
+    debug: bool,
+) -> Result<PathBuf, Fault> {
     let name = folder
         .file_name()
         .map_or("module".into(), |n| n.to_string_lossy().into_owned());
@@ -245,12 +265,12 @@ fn c(folder: &Path, sources: &[PathBuf], out: Option<&Path>) -> Result<PathBuf, 
             "-fno-builtin-bcmp",
             "-Wl,--no-entry",
             "-Wl,-z,stack-size=65536",
-            "-Wl,--strip-debug",
+            if debug { "-gline-tables-only" } else { "-Wl,--strip-debug" },
         ])
         .arg("-I")
         .arg(folder.join("include"))
         .args(sources)
         .arg("-o")
         .arg(&built))?;
-    finish(folder, &built, &name, out)
+    finish(folder, &built, &name, out, debug)
 }
