@@ -5,5 +5,6 @@ mod conformance;
 mod crash;
 mod hostile;
 mod http;
+mod observe;
 mod sql;
 mod start;

@@ -6,8 +6,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::{
-    Function, FunctionList, FunctionUpload, Job, JobFunctions, JobList, JobPlan, LogPage, Me, NewJob, NewTable,
-    Problem, ResultManifest, Rows, Table, TableList, VersionList,
+    Function, FunctionList, FunctionUpload, Job, JobFunctions, JobList, JobPlan, LogPage, Me,
+    NewJob, NewTable, Problem, ResultManifest, Rows, Table, TableList, VersionList,
 };
 
 /// Why a call failed.

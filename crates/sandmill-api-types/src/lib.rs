@@ -16,10 +16,10 @@ pub use catalog::{
 #[cfg(feature = "client")]
 pub use client::{Client, Error as ClientError, Format};
 pub use job::{
-    Chunk, Column, Job, JobList, JobPlan, JobState, Limits, LogLine, LogPage, NewJob,
-    OnResultLimit, Param, Pin, Progress, ResultManifest, ResultsState, Rows,
+    Chunk, Column, FunctionUsage, Job, JobFunctions, JobList, JobPlan, JobState, Limits, LogLine,
+    LogPage, NewJob, OnResultLimit, Param, Pin, Progress, ResultManifest, ResultsState, Rows,
 };
-pub use problem::{FunctionPlace, Limit, Position, Problem};
+pub use problem::{FunctionPlace, Limit, Position, Problem, ShownValue};
 
 /// A moment in ISO 8601, UTC, from microseconds since 1970.
 fn moment(micros: i64) -> String {

@@ -120,14 +120,15 @@ impl From<Failure> for Problem {
                     value: v.value,
                 });
                 FunctionPlace {
-                name: f.name,
-                version: f.version,
-                row: f.row,
-                file: f.file,
-                line: f.line,
-                frames: f.frames,
-                values: values.collect(),
-            }}),
+                    name: f.name,
+                    version: f.version,
+                    row: f.row,
+                    file: f.file,
+                    line: f.line,
+                    frames: f.frames,
+                    values: values.collect(),
+                }
+            }),
             limit: failure.limit.map(|l| Limit {
                 name: l.name,
                 value: l.value,
@@ -155,14 +156,15 @@ impl From<Problem> for Failure {
                 value: v.value,
             });
             sandmill_model::FunctionSite {
-            name: f.name,
-            version: f.version,
-            row: f.row,
-            file: f.file,
-            line: f.line,
-            frames: f.frames,
-            values: values.collect(),
-        }});
+                name: f.name,
+                version: f.version,
+                row: f.row,
+                file: f.file,
+                line: f.line,
+                frames: f.frames,
+                values: values.collect(),
+            }
+        });
         failure.limit = problem.limit.map(|l| sandmill_model::LimitHit {
             name: l.name,
             value: l.value,

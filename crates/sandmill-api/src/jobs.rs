@@ -4,7 +4,9 @@ use axum::Json;
 use axum::extract::State as Shared;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use sandmill_api_types::{Job, JobFunctions, JobList, JobPlan, LogPage, NewJob, OnResultLimit, Problem};
+use sandmill_api_types::{
+    Job, JobFunctions, JobList, JobPlan, LogPage, NewJob, OnResultLimit, Problem,
+};
 use sandmill_jobs::Validation;
 use sandmill_model::{ErrorCode, JobId, JobState, Parameter};
 use sandmill_store::{JobFilter, JobRecord};

@@ -117,9 +117,11 @@ fn functions(registry: &mut Registry, functions: &[(Series, FunctionUsage)]) {
         ("function_instances", "Instances made for functions", |u| {
             u.instances
         }),
-        ("function_traps", "Calls that trapped or were stopped", |u| {
-            u.traps
-        }),
+        (
+            "function_traps",
+            "Calls that trapped or were stopped",
+            |u| u.traps,
+        ),
         (
             "function_errors",
             "Calls that reported an error or gave data that is not valid",

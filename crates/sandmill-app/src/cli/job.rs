@@ -7,7 +7,8 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use sandmill_api_types::{
-    Client, ClientError, FunctionUsage, Job as JobBody, JobState, Limits, NewJob, OnResultLimit, Param,
+    Client, ClientError, FunctionUsage, Job as JobBody, JobState, Limits, NewJob, OnResultLimit,
+    Param,
 };
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
@@ -176,7 +177,6 @@ impl One {
             }
         }
     }
-
 }
 
 impl Logs {

@@ -246,7 +246,10 @@ impl Usage {
     fn report(&self) {
         let used = self.sink.snapshot().into_iter();
         let used = used.filter_map(|(digest, name, usage)| {
-            let pin = self.pins.iter().find(|p| p.digest == digest && p.name == name)?;
+            let pin = self
+                .pins
+                .iter()
+                .find(|p| p.digest == digest && p.name == name)?;
             Some(VersionUsage {
                 name,
                 version: pin.version,

@@ -265,7 +265,11 @@ fn c(
             "-fno-builtin-bcmp",
             "-Wl,--no-entry",
             "-Wl,-z,stack-size=65536",
-            if debug { "-gline-tables-only" } else { "-Wl,--strip-debug" },
+            if debug {
+                "-gline-tables-only"
+            } else {
+                "-Wl,--strip-debug"
+            },
         ])
         .arg("-I")
         .arg(folder.join("include"))

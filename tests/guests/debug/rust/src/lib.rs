@@ -1,0 +1,22 @@
+//! A guest with debug information: tests look for the marked lines.
+
+sandmill::package!();
+
+fn share(of: i64, among: i64) -> i64 {
+    of / among // line: rust panics
+}
+
+/// Divides.
+#[sandmill::udf]
+pub fn rust_share(of: i64, among: i64) -> i64 {
+    share(of, among)
+}
+
+/// Stops.
+#[sandmill::udf]
+pub fn rust_stop(x: i64) -> i64 {
+    if x < 0 {
+        core::arch::wasm32::unreachable() // line: rust traps
+    }
+    x
+}
