@@ -12,7 +12,7 @@ use sandmill_abi::limits;
 use wasmtime::Engine;
 
 use crate::error::{Error, clean};
-use crate::machine::{self, Effort};
+use crate::machine::{self, Effort, Lines};
 use crate::places;
 
 /// Limits of compiling one module.
@@ -56,11 +56,12 @@ pub(crate) struct Compiled {
 /// Compiles: optimised, else the fast way, else refuses with `TooComplex`.
 pub(crate) fn compile(
     settings: &CompilerSettings,
+    lines: Lines,
     stack_bytes: usize,
     wasm: &[u8],
 ) -> Result<Compiled, Error> {
     let Some(program) = &settings.program else {
-        let code = precompile(Effort::Full, stack_bytes, wasm).map_err(Error::Invalid)?;
+        let code = precompile(Effort::Full, lines, stack_bytes, wasm).map_err(Error::Invalid)?;
         let places = places::collect(wasm);
         return Ok(Compiled { code, places });
     };
@@ -73,8 +74,13 @@ pub(crate) fn compile(
     }
 }
 
-fn precompile(effort: Effort, stack_bytes: usize, wasm: &[u8]) -> Result<Vec<u8>, String> {
-    Engine::new(&machine::config(effort, stack_bytes))
+fn precompile(
+    effort: Effort,
+    lines: Lines,
+    stack_bytes: usize,
+    wasm: &[u8],
+) -> Result<Vec<u8>, String> {
+    Engine::new(&machine::config(effort, lines, stack_bytes))
         .and_then(|engine| engine.precompile_module(wasm))
         .map_err(|e| clean(format!("{e:#}").as_bytes(), 1000))
 }
@@ -262,7 +268,8 @@ fn role() -> Result<(), (u8, String)> {
         .read_to_end(&mut wasm)
         .map_err(|e| (1, format!("the module cannot be read: {e}")))?;
     let stack = usize::try_from(stack).map_err(|_| usage())?;
-    let code = precompile(effort, stack, &wasm).map_err(|message| (REFUSED, message))?;
+    let code = precompile(effort, places::lines(&wasm), stack, &wasm)
+        .map_err(|message| (REFUSED, message))?;
     let written = |e: std::io::Error| (1, format!("the code cannot be written: {e}"));
     let mut out = std::io::stdout();
     out.write_all(&(code.len() as u64).to_le_bytes())

@@ -119,7 +119,25 @@ impl Frame {
 /// The frame to show to the function's author: the innermost one of their own.
 fn author(frames: &[Frame]) -> Option<&Frame> {
     let placed = || frames.iter().filter(|f| f.file.is_some());
-    placed().find(|f| f.is_authored()).or(placed().next())
+    let authored = || placed().filter(|f| f.is_authored());
+    // Code that optimisers merged from several lines has none.
+    let lined = authored().find(|f| f.line.is_some());
+    lined.or(authored().next()).or(placed().next())
+}
+
+/// The place that a Rust panic names itself: `panicked at src/lib.rs:12:5: …`.
+fn panic_place(code: i32, message: &str) -> Option<Frame> {
+    let panic = sandmill_abi::ERRORS.iter().find(|e| e.name == "PANIC")?;
+    let rest = message.strip_prefix("panicked at ")?;
+    let (place, _) = rest.split_once(": ").filter(|_| code == panic.number)?;
+    let mut parts = place.rsplitn(3, ':');
+    let (_, line, file) = (parts.next()?, parts.next()?, parts.next()?);
+    let frame = Frame {
+        function: String::new(),
+        file: Some(file.into()),
+        line: Some(line.parse().ok()?),
+    };
+    Some(frame).filter(Frame::is_authored)
 }
 
 /// Everything that can go wrong with a module or a call. Texts that come from a guest are free of
@@ -235,6 +253,10 @@ impl Error {
         let Some((name, version)) = function else {
             return failure;
         };
+        let panicked = match &self {
+            Self::Guest { code, message, .. } => panic_place(*code, message),
+            _ => None,
+        };
         let (row, frames, values) = match self {
             Self::Guest {
                 row,
@@ -245,7 +267,7 @@ impl Error {
             Self::Trap { frames, .. } => (None, frames, Vec::new()),
             _ => (None, Vec::new(), Vec::new()),
         };
-        let (file, line) = match author(&frames) {
+        let (file, line) = match panicked.as_ref().or(author(&frames)) {
             Some(frame) => (frame.file.clone(), frame.line),
             None => (None, None),
         };
@@ -338,6 +360,17 @@ mod tests {
         assert_eq!(clean(b"a\x1b[31mred\0\n", 100), "a [31mred");
         assert_eq!(clean("ü".repeat(10).as_bytes(), 3), "ü\u{fffd}");
         assert_eq!(clean("x\u{202e}y".as_bytes(), 100), "xy");
+    }
+
+    #[test]
+    fn panics_name_their_own_place() {
+        let place = |code, message| panic_place(code, message).and_then(|f| f.line);
+        let message = "panicked at src/lib.rs:12:5: no: really";
+        assert_eq!(place(-4, message), Some(12));
+        assert_eq!(place(-1, message), None);
+        assert_eq!(place(-4, "panicked at nowhere: x"), None);
+        let library = "panicked at /rustc/1/library/core/src/x.rs:1:2: x";
+        assert_eq!(place(-4, library), None);
     }
 
     #[test]

@@ -123,7 +123,7 @@ impl Instance {
         let presence = Presence(Arc::clone(core), slot);
         let call_limit = context.call_deadline.unwrap_or(core.settings.call_deadline);
         let mut store = Store::new(
-            &core.engine,
+            module.0.code.module().engine(),
             State {
                 random: host::seed(context),
                 context: Arc::clone(context),

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use wasmparser::{Parser, Payload};
 
 use crate::error::{Frame, clean};
+use crate::machine::Lines;
 
 /// Bytes of DWARF that are read.
 const DWARF_BYTES: usize = 32 << 20;
@@ -68,6 +69,14 @@ impl Places {
             })
             .collect()
     }
+}
+
+/// Whether a module has lines to keep.
+pub(crate) fn lines(wasm: &[u8]) -> Lines {
+    let mut payloads = Parser::new(0).parse_all(wasm).map_while(Result::ok);
+    let found = payloads
+        .any(|payload| matches!(payload, Payload::CustomSection(s) if s.name() == ".debug_line"));
+    if found { Lines::Kept } else { Lines::Forgotten }
 }
 
 /// Reads a module's DWARF into a table; empty when it has none, or none that can be used.

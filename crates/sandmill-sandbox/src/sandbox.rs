@@ -14,8 +14,9 @@ use crate::error::Error;
 use crate::host::{self, State};
 use crate::inspect::{digest, inspect};
 use crate::instance::{Instance, nanos};
-use crate::machine::{self, Clock, lock};
+use crate::machine::{self, Clock, Lines, lock};
 use crate::manifest::Manifest;
+use crate::places;
 use crate::slots::Slots;
 
 /// Limits of a sandbox.
@@ -99,13 +100,16 @@ pub struct Sandbox(Arc<Shared>);
 pub(crate) struct Core {
     pub settings: Settings,
     pub engine: Engine,
+    /// For modules with debug information.
+    pub lines: Engine,
     pub clock: Clock,
     pub slots: Arc<Slots>,
 }
 
 struct Shared {
     core: Arc<Core>,
-    compatibility: String,
+    /// Of the code of both engines.
+    compatibility: [String; 2],
     artifacts: Option<Artifacts>,
     modules: Mutex<Modules>,
     compiles: Compiles,
@@ -147,17 +151,19 @@ impl Sandbox {
             settings.memory_bytes,
             settings.instances,
         )?;
+        let lines = machine::lines_engine(settings.stack_bytes)?;
         let artifacts = settings.cache.as_deref().map(Artifacts::open).transpose()?;
         Ok(Self(Arc::new(Shared {
-            compatibility: machine::compatibility(&engine),
+            compatibility: [&engine, &lines].map(machine::compatibility),
             artifacts,
             modules: Mutex::default(),
             compiles: Compiles::default(),
             loaded: AtomicU64::new(0),
             core: Arc::new(Core {
-                clock: Clock::start(&engine)?,
+                clock: Clock::start([engine.clone(), lines.clone()])?,
                 slots: Slots::new(settings.instances),
                 engine,
+                lines,
                 settings,
             }),
         })))
@@ -252,10 +258,15 @@ impl Shared {
     }
 
     fn load(&self, (tenant, digest): &ModuleKey, wasm: &[u8]) -> Result<Module, Error> {
+        let lines = places::lines(wasm);
+        let (engine, compatibility) = match lines {
+            Lines::Forgotten => (&self.core.engine, &self.compatibility[0]),
+            Lines::Kept => (&self.core.lines, &self.compatibility[1]),
+        };
         let key = Key {
             tenant,
             digest: *digest,
-            compatibility: &self.compatibility,
+            compatibility,
         };
         let cached = self
             .artifacts
@@ -263,7 +274,7 @@ impl Shared {
             .and_then(|artifacts| artifacts.get(&key));
         let usable = cached.and_then(|artifact| {
             let manifest = Manifest::parse(&artifact.manifest).ok()?;
-            let code = self.deserialize(&artifact.code);
+            let code = Self::deserialize(engine, &artifact.code);
             code.map_err(|e| tracing::warn!("compiled code does not load: {e}"))
                 .ok()
                 .map(|c| (manifest, c, artifact.places))
@@ -277,7 +288,7 @@ impl Shared {
                 let inspection = inspect(wasm)?;
                 let settings = &self.core.settings;
                 let started = Instant::now();
-                let compiled = compile(&settings.compiler, settings.stack_bytes, wasm);
+                let compiled = compile(&settings.compiler, lines, settings.stack_bytes, wasm);
                 self.compiles.count(started.elapsed(), compiled.is_ok());
                 let Compiled { code, places } = compiled?;
                 if let Some(artifacts) = &self.artifacts {
@@ -287,14 +298,14 @@ impl Shared {
                     }
                 }
                 // Fresh code that does not load needs more than the pool offers.
-                let loaded = self.deserialize(&code).map_err(|e| match e {
+                let loaded = Self::deserialize(engine, &code).map_err(|e| match e {
                     Error::Internal(text) => Error::Invalid(text),
                     other => other,
                 })?;
                 (inspection.manifest, loaded, places)
             }
         };
-        let code = host::linker(&self.core.engine, &code)?
+        let code = host::linker(engine, &code)?
             .instantiate_pre(&code)
             .map_err(|e| Error::Invalid(format!("it cannot be linked: {e:#}")))?;
         Ok(Module(Arc::new(Loaded {
@@ -310,11 +321,11 @@ impl Shared {
         unsafe_code,
         reason = "loading compiled code is the purpose of the cache"
     )]
-    fn deserialize(&self, code: &[u8]) -> Result<wasmtime::Module, Error> {
+    fn deserialize(engine: &Engine, code: &[u8]) -> Result<wasmtime::Module, Error> {
         // SAFETY: the bytes were compiled by our own compiler: they come straight from its process,
         // or from the cache with a digest keyed by this installation's secret, which covers these
         // very bytes in memory (see `artifacts`; tampered and swapped files are tested there).
-        unsafe { wasmtime::Module::deserialize(&self.core.engine, code) }
+        unsafe { wasmtime::Module::deserialize(engine, code) }
             .map_err(|e| Error::Internal(format!("compiled code does not load: {e:#}")))
     }
 }
