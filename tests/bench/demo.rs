@@ -8,7 +8,7 @@ use arrow::array::{Array, ArrayRef, Float64Array, StringArray};
 use arrow::datatypes::DataType;
 use datafusion::logical_expr::{ColumnarValue, Volatility, create_udf};
 use datafusion::prelude::{CsvReadOptions, ParquetReadOptions, SessionConfig, SessionContext};
-use sandmill_functions::{JobScope, SandboxRule, Version, scalar};
+use sandmill_functions::{JobScope, SandboxRule, Version, register};
 use sandmill_model::{FunctionPin, TenantId};
 use sandmill_sandbox::Sandbox;
 use sandmill_tests::guest;
@@ -87,7 +87,7 @@ async fn session(data: &Path, in_wasm: bool) -> SessionContext {
                 digest: module.digest(),
             };
             let index = module.function(name).expect("the function");
-            context.register_udf(scalar(Version { pin, module, index }, Arc::clone(&scope)));
+            register(&context, Version { pin, module, index }, &scope);
         }
         return context;
     }

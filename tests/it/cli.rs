@@ -158,12 +158,47 @@ async fn functions_and_tables_are_managed() {
             .contains("join_text(a VARCHAR, b VARCHAR) -> VARCHAR")
     );
     assert!(go(&["function", "list"]).contains("axpy"));
-    assert!(go(&["function", "show", "root"]).contains("version 1"));
+    assert!(go(&["function", "show", "root"]).contains("version    1"));
     assert!(go(&["function", "delete", "root"]).contains("deleted"));
     assert!(go(&["table", "add", "t", "t.csv"]).contains("1 columns"));
     assert!(go(&["table", "show", "t"]).contains("BIGINT"));
     assert!(go(&["table", "list"]).contains("t.csv"));
     assert!(go(&["table", "delete", "t"]).contains("forgotten"));
+}
+
+#[test]
+fn projects_of_cpp_and_zig_are_built_and_tried() {
+    let folder = tempfile::tempdir().expect("folder");
+    for language in ["cpp", "zig"] {
+        let name = format!("geo_{language}");
+        let module = format!("{name}/{name}.wasm");
+        let sql = "SELECT hypotenuse(3.0, 4.0) AS c";
+        for arguments in [
+            &["udf", "new", &name, "--lang", language][..],
+            &["udf", "build", &name],
+            &[
+                "job",
+                "submit",
+                "--local",
+                "--function",
+                &module,
+                "-o",
+                "csv",
+                sql,
+            ],
+        ] {
+            let output = run(folder.path(), arguments, None);
+            assert_eq!(
+                output.status.code(),
+                Some(0),
+                "{arguments:?}: {}",
+                text(&output.stderr)
+            );
+            if arguments[0] == "job" {
+                assert_eq!(text(&output.stdout), "c\n5.0\n", "{language}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -533,6 +533,8 @@ async fn every_documented_operation_answers_and_asks_for_a_token() {
             let path = path
                 .replace("{id}", "x")
                 .replace("{name}", "x")
+                .replace("{version}", "1")
+                .replace("{alias}", "x")
                 .replace("{n}", "0");
             let (status, _, text) =
                 call(&house, method.clone(), &path, &[("authorization", "")], "").await;

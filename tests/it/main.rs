@@ -5,6 +5,8 @@ mod conformance;
 mod crash;
 mod hostile;
 mod http;
+mod languages;
 mod observe;
 mod sql;
 mod start;
+mod versions;

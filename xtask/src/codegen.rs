@@ -1,5 +1,8 @@
 //! Files made from the code: whoever changes the source runs `cargo xtask codegen`.
 
+mod assemblyscript;
+mod go;
+
 use std::fmt::Write as _;
 use std::fs;
 
@@ -20,6 +23,25 @@ pub fn run(home: &Home, check: bool) -> Outcome {
     let root = &home.root;
     let template = fs::read_to_string(root.join("udf-sdk/c/sandmill.h.in"))
         .map_err(|e| format!("udf-sdk/c/sandmill.h.in: {e}"))?;
+    // What the app itself contains comes first: it may not build without.
+    let mut stale = write(
+        home,
+        check,
+        &[
+            ("udf-sdk/spec/ABI.md", specification()),
+            ("udf-sdk/rust/src/abi.rs", rust()),
+            (
+                "udf-sdk/c/include/sandmill.h",
+                template.replace("/* @ABI@ */\n", &c()),
+            ),
+            ("udf-sdk/zig/src/abi.zig", zig()),
+            ("udf-sdk/go/sandmill/abi.go", go::render()),
+            (
+                "udf-sdk/assemblyscript/assembly/abi.ts",
+                assemblyscript::render(),
+            ),
+        ],
+    )?;
     let openapi = home
         .cargo(&[
             "run",
@@ -39,26 +61,27 @@ pub fn run(home: &Home, check: bool) -> Outcome {
             String::from_utf8_lossy(&openapi.stderr)
         ));
     }
-    let files = [
-        ("udf-sdk/spec/ABI.md", specification()),
-        ("udf-sdk/rust/src/abi.rs", rust()),
-        (
-            "udf-sdk/c/include/sandmill.h",
-            template.replace("/* @ABI@ */\n", &c()),
-        ),
-        (
-            "docs/openapi.json",
-            String::from_utf8_lossy(&openapi.stdout).into_owned(),
-        ),
-    ];
+    let openapi = String::from_utf8_lossy(&openapi.stdout).into_owned();
+    stale.extend(write(home, check, &[("docs/openapi.json", openapi)])?);
+    if stale.is_empty() {
+        return Ok(());
+    }
+    Err(format!(
+        "{} are not what the code says; run `cargo xtask codegen`",
+        stale.join(", ")
+    ))
+}
+
+/// Writes files, or with `check` gives the names of those that differ.
+fn write<'a>(home: &Home, check: bool, files: &[(&'a str, String)]) -> Outcome<Vec<&'a str>> {
     let mut stale = Vec::new();
     for (path, text) in files {
-        let path_on_disk = root.join(path);
-        if fs::read_to_string(&path_on_disk).is_ok_and(|now| now == text) {
+        let path_on_disk = home.root.join(path);
+        if fs::read_to_string(&path_on_disk).is_ok_and(|now| now == *text) {
             continue;
         }
         if check {
-            stale.push(path);
+            stale.push(*path);
             continue;
         }
         if let Some(folder) = path_on_disk.parent() {
@@ -67,13 +90,7 @@ pub fn run(home: &Home, check: bool) -> Outcome {
         fs::write(&path_on_disk, text).map_err(|e| format!("{path}: {e}"))?;
         println!("wrote {path}");
     }
-    if stale.is_empty() {
-        return Ok(());
-    }
-    Err(format!(
-        "{} are not what the code says; run `cargo xtask codegen`",
-        stale.join(", ")
-    ))
+    Ok(stale)
 }
 
 fn wasm(ty: ValType) -> &'static str {
@@ -179,7 +196,8 @@ fn specification() -> String {
     }
     text.push_str(
         "\nFor toolchains that insist: `wasi_snapshot_preview1` answers `fd_write` (to the log), clock, random and\n\
-         empty arguments; `proc_exit` traps; everything else answers ENOSYS. `env.abort` of AssemblyScript traps.\n\n",
+         empty arguments; `poll_oneoff` and `sched_yield` come back at once; `proc_exit` traps; other calls on\n\
+         descriptors answer EBADF, everything else ENOSYS. `env.abort` of AssemblyScript traps.\n\n",
     );
     layout(&mut text, "ArrowArray", ARRAY_SIZE, ARRAY_FIELDS);
     text.push('\n');
@@ -323,6 +341,62 @@ fn rust() -> String {
         );
     }
     text.push_str("}\n");
+    text
+}
+
+fn zig() -> String {
+    let mut text = format!(
+        "// {NOTE}\n\n/// The ABI's version.\npub const version = \"{MAJOR}.{MINOR}\";\n\n"
+    );
+    for error in ERRORS {
+        let _ = writeln!(
+            text,
+            "/// {}\npub const {}: i32 = {};",
+            error.doc, error.name, error.number
+        );
+    }
+    for (name, doc, fields) in [
+        ("ArrowArray", "A column", ARRAY_FIELDS),
+        ("ArrowSchema", "A type", SCHEMA_FIELDS),
+    ] {
+        let _ = write!(
+            text,
+            "\n/// {doc} in linear memory, as in the Arrow C data interface.\npub const {name} = extern struct {{\n"
+        );
+        for field in fields {
+            let ty = match (field.name, field.ty) {
+                (_, ValType::I64) => "i64".to_owned(),
+                ("buffers", _) => "?[*]const ?*const anyopaque".to_owned(),
+                ("children", _) => format!("?[*]const *const {name}"),
+                ("dictionary", _) => format!("?*const {name}"),
+                ("format" | "name" | "metadata", _) => "?[*:0]const u8".to_owned(),
+                ("release", _) => "u32".to_owned(),
+                _ => "?*anyopaque".to_owned(),
+            };
+            let _ = writeln!(text, "    {}: {ty},", field.name);
+        }
+        text.push_str("};\n");
+    }
+    text.push('\n');
+    for function in IMPORTS {
+        let params: Vec<_> = function
+            .params
+            .iter()
+            .map(|(name, ty)| match *name {
+                "ptr" => "ptr: [*]const u8".to_owned(),
+                "len" => "len: usize".to_owned(),
+                name => format!("{name}: {}", wasm(*ty)),
+            })
+            .collect();
+        let _ = writeln!(
+            text,
+            "/// {}\npub extern \"{IMPORT_MODULE}\" fn {}({}) {};",
+            function.doc,
+            function.name,
+            params.join(", "),
+            function.result.map_or("void", wasm)
+        );
+    }
     text
 }
 

@@ -70,7 +70,8 @@ pub fn test(home: &Home, filter: &[String]) -> Outcome {
             .env("SANDMILL_BIN", &binary)
             .env("SANDMILL_GUESTS", &guests)
             // Tests have a cache of their own, where no compiler lies.
-            .env("SANDMILL_WASM_RUSTC", toolchains::rustc(home)?))
+            .env("SANDMILL_WASM_RUSTC", toolchains::rustc(home)?)
+            .env("SANDMILL_ZIG", toolchains::zig(home)?))
     })
 }
 

@@ -13,6 +13,8 @@ const LAYERS: &[(&str, u32)] = &[
     ("sandmill-abi", 0),
     ("sandmill-model", 0),
     ("sandmill-sandbox", 1),
+    ("sandmill-signing", 1),
+    ("sandmill-build", 1),
     ("sandmill-store", 1),
     ("sandmill-api-types", 1),
     ("sandmill-functions", 2),
@@ -44,6 +46,7 @@ const OWNED: &[(&str, &[&str])] = &[
         "datafusion",
         &["sandmill-functions", "sandmill-engine", "sandmill-tests"],
     ),
+    ("ed25519-dalek", &["sandmill-signing"]),
     ("axum", &["sandmill-api", "sandmill-app"]),
 ];
 

@@ -1,5 +1,7 @@
 //! Compilers for guest modules: those of the machine if they can, else installed.
 
+pub mod declared;
+
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -15,6 +17,8 @@ pub const TARGET: &str = "wasm32-unknown-unknown";
 pub fn report(home: &Home) -> Outcome {
     println!("rustc for {TARGET}: {}", rustc(home)?.display());
     println!("clang for wasm32: {}", clang()?);
+    println!("zig: {}", zig(home)?.display());
+    declared::report(home)?;
     Ok(())
 }
 
@@ -186,6 +190,48 @@ pub fn clang() -> Outcome<String> {
             find_clang()
                 .ok_or_else(|| "clang was installed but cannot build for WebAssembly".into())
         })
+}
+
+/// The version of Zig that is installed where there is none. Zig changes from one to the next, and
+/// the SDK is written for this one.
+const ZIG: &str = "0.17";
+
+/// A Zig compiler: the machine's, or the one that PyPI offers, below the cache.
+pub fn zig(home: &Home) -> Outcome<PathBuf> {
+    let folder = home.cache.join("toolchains/ziglang");
+    let named = std::env::var_os("SANDMILL_ZIG").map(PathBuf::from);
+    let candidates = || {
+        let known = [named.clone(), Some("zig".into()), packaged_zig(&folder)];
+        known.into_iter().flatten()
+    };
+    let fits = |zig: &PathBuf| {
+        output(zig, &["version"]).is_some_and(|v| v.starts_with(&format!("{ZIG}.")))
+    };
+    if let Some(found) = candidates().find(fits) {
+        return Ok(found);
+    }
+    println!(
+        "no Zig {ZIG} here; installing PyPI's ziglang in {}",
+        folder.display()
+    );
+    run(Command::new("python3").args(["-m", "venv"]).arg(&folder))?;
+    run(Command::new(folder.join("bin/pip")).args([
+        "install",
+        "-q",
+        &format!("ziglang=={ZIG}.*"),
+    ]))?;
+    candidates()
+        .find(fits)
+        .ok_or_else(|| format!("install Zig {ZIG} and name it in SANDMILL_ZIG"))
+}
+
+/// The compiler inside of the installed package.
+fn packaged_zig(folder: &Path) -> Option<PathBuf> {
+    let mut versions = fs::read_dir(folder.join("lib")).ok()?.flatten();
+    versions.find_map(|version| {
+        let zig = version.path().join("site-packages/ziglang/zig");
+        zig.exists().then_some(zig)
+    })
 }
 
 fn find_clang() -> Option<String> {

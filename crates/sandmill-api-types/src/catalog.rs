@@ -2,7 +2,7 @@ use sandmill_model as model;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{Column, moment};
+use crate::{Column, Provenance, moment};
 
 /// An argument of a function.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
@@ -43,6 +43,11 @@ pub struct Function {
     pub digest: String,
     /// When it was published.
     pub created_at: String,
+    /// Aliases that name this version: `default` for the one that a call without a version means,
+    /// `latest` for the newest, and those that were set.
+    pub aliases: Vec<String>,
+    /// Where it came from.
+    pub provenance: Provenance,
 }
 
 impl Function {
@@ -53,6 +58,8 @@ impl Function {
         package: String,
         digest: model::Digest,
         created: i64,
+        aliases: Vec<String>,
+        provenance: model::Provenance,
     ) -> Self {
         let volatility = match info.volatility {
             model::Volatility::Immutable => "immutable",
@@ -77,6 +84,8 @@ impl Function {
             package,
             digest: digest.to_string(),
             created_at: moment(created),
+            aliases,
+            provenance: provenance.into(),
         }
     }
 }
@@ -96,7 +105,7 @@ pub struct FunctionUpload {
     pub functions: Vec<Function>,
 }
 
-/// The newest version of each function.
+/// Functions, each in its default version.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct FunctionList {
     /// The functions by name.

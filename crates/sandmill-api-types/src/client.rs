@@ -1,3 +1,5 @@
+mod functions;
+
 use std::time::Duration;
 
 use futures::{Stream, TryStreamExt};
@@ -6,8 +8,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::{
-    Function, FunctionList, FunctionUpload, Job, JobFunctions, JobList, JobPlan, LogPage, Me,
-    NewJob, NewTable, Problem, ResultManifest, Rows, Table, TableList, VersionList,
+    Function, FunctionList, Job, JobFunctions, JobList, JobPlan, LogPage, Me, NewJob, NewTable,
+    Problem, ResultManifest, Rows, Table, TableList,
 };
 
 /// Why a call failed.
@@ -263,35 +265,14 @@ impl Client {
             .map_err(broken))
     }
 
-    /// Publishes the functions of a module.
-    pub async fn function_upload(&self, wasm: Vec<u8>) -> Result<FunctionUpload, Error> {
-        let request = self.request(Method::POST, "/functions");
-        self.json(
-            request
-                .header("content-type", "application/wasm")
-                .body(wasm),
-        )
-        .await
-    }
-
-    /// The newest version of each function.
+    /// Each function in its default version.
     pub async fn function_list(&self) -> Result<FunctionList, Error> {
         self.get("/functions", &[]).await
     }
 
-    /// The newest version of a function.
+    /// The default version of a function.
     pub async fn function_view(&self, name: &str) -> Result<Function, Error> {
         self.get(&format!("/functions/{name}"), &[]).await
-    }
-
-    /// All versions of a function.
-    pub async fn function_versions(&self, name: &str) -> Result<VersionList, Error> {
-        self.get(&format!("/functions/{name}/versions"), &[]).await
-    }
-
-    /// Deletes a function.
-    pub async fn function_delete(&self, name: &str) -> Result<(), Error> {
-        self.delete(&format!("/functions/{name}")).await
     }
 
     /// Registers a table.

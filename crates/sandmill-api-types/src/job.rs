@@ -4,7 +4,7 @@ use sandmill_model as model;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{Problem, moment};
+use crate::{Pins, Problem, moment};
 
 /// A job to run.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
@@ -16,9 +16,9 @@ pub struct NewJob {
     /// Values for `$name` or `$1` in it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub params: Vec<Param>,
-    /// Versions of functions to use instead of the newest, by name.
+    /// Versions or aliases of functions, by name, for calls that name none: `{"f": 3, "g": "stable"}`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub functions: BTreeMap<String, u32>,
+    pub functions: Pins,
     /// Wall-clock limit: a number with `ms`, `s`, `m` or `h`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = "60s", pattern = "^[0-9]{1,9}(ms|s|m|h)$")]
@@ -143,6 +143,9 @@ pub struct Progress {
 pub struct Pin {
     /// Name.
     pub name: String,
+    /// The version or alias that the statement asks for, where it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<String>,
     /// Version.
     pub version: u32,
     /// SHA-256 of its module.
@@ -151,7 +154,7 @@ pub struct Pin {
 
 /// What one version of a function used in a job. Times are nanoseconds, summed over partitions.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct FunctionUsage {
+pub struct UsedFunction {
     /// Name.
     pub name: String,
     /// Version.
@@ -182,8 +185,8 @@ pub struct FunctionUsage {
     pub errors: u64,
 }
 
-impl From<model::VersionUsage> for FunctionUsage {
-    fn from(used: model::VersionUsage) -> Self {
+impl From<model::UsedVersion> for UsedFunction {
+    fn from(used: model::UsedVersion) -> Self {
         let usage = used.usage;
         Self {
             name: used.name,
@@ -208,7 +211,7 @@ impl From<model::VersionUsage> for FunctionUsage {
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct JobFunctions {
     /// The functions that were called, by name.
-    pub items: Vec<FunctionUsage>,
+    pub items: Vec<UsedFunction>,
 }
 
 /// A job.
@@ -251,7 +254,7 @@ pub struct Job {
     pub functions: Vec<Pin>,
     /// What they used in the last attempt, so far or in all. Those that were not called are not here.
     #[serde(default)]
-    pub usage: Vec<FunctionUsage>,
+    pub usage: Vec<UsedFunction>,
     /// Labels.
     pub labels: BTreeMap<String, String>,
     /// The job that it runs again.
@@ -274,11 +277,12 @@ impl Job {
         error: Option<model::Failure>,
         result: Option<&model::ResultManifest>,
         progress: model::Progress,
-        usage: Vec<model::VersionUsage>,
+        usage: Vec<model::UsedVersion>,
         retry_of: Option<model::JobId>,
     ) -> Self {
         let pins = spec.functions.into_iter().map(|pin| Pin {
-            name: pin.name,
+            name: pin.function().to_owned(),
+            asked: pin.asked().map(str::to_owned),
             version: pin.version,
             digest: pin.digest.to_string(),
         });

@@ -8,6 +8,8 @@ mod catalog;
 mod client;
 mod job;
 mod problem;
+mod signing;
+mod version;
 
 pub use catalog::{
     Argument, Function, FunctionList, FunctionUpload, Me, NewTable, Table, TableFormat, TableList,
@@ -16,10 +18,15 @@ pub use catalog::{
 #[cfg(feature = "client")]
 pub use client::{Client, Error as ClientError, Format};
 pub use job::{
-    Chunk, Column, FunctionUsage, Job, JobFunctions, JobList, JobPlan, JobState, Limits, LogLine,
-    LogPage, NewJob, OnResultLimit, Param, Pin, Progress, ResultManifest, ResultsState, Rows,
+    Chunk, Column, Job, JobFunctions, JobList, JobPlan, JobState, Limits, LogLine, LogPage, NewJob,
+    OnResultLimit, Param, Pin, Progress, ResultManifest, ResultsState, Rows, UsedFunction,
 };
 pub use problem::{FunctionPlace, Limit, Position, Problem, ShownValue};
+pub use signing::{NewSigningKey, SigningKey, SigningKeyList, SigningPolicy};
+pub use version::{
+    Alias, AliasList, FunctionUsage, NewAlias, NewTrial, Pins, Provenance, Signature, Trial,
+    UsingJob, VersionRef, VersionUsage,
+};
 
 /// A moment in ISO 8601, UTC, from microseconds since 1970.
 fn moment(micros: i64) -> String {

@@ -2,27 +2,33 @@ use axum::Json;
 use axum::extract::{Request, State as Shared};
 use axum::http::{StatusCode, header};
 use sandmill_api_types::{
-    Function, FunctionList, FunctionUpload, NewTable, Problem, Table, TableList, VersionList,
+    Function, FunctionList, FunctionUpload, NewTable, Problem, Table, TableList,
 };
-use sandmill_model::{ErrorCode, TableSpec};
+use sandmill_jobs::Upload;
+use sandmill_model::{ErrorCode, TableSpec, VersionRef};
 use sandmill_store::FunctionRecord;
 
 use crate::extract::{Body, Caller, Path, bytes};
 use crate::problem::ApiError;
 use crate::state::State;
+use crate::versions::{SIGNATURE, invalid};
 
-fn function(record: FunctionRecord) -> Function {
+pub(crate) fn function(record: FunctionRecord) -> Function {
     Function::new(
         record.info,
         record.version,
         record.package,
         record.digest,
         record.created_at,
+        record.aliases,
+        record.provenance,
     )
 }
 
-/// Publishes the functions of a module. The same module again changes nothing.
+/// Publishes the functions of a module. The same module again changes nothing. A call without a
+/// version means the newest, unless the alias `default` was set.
 #[utoipa::path(post, path = "/functions", operation_id = "function_upload", tag = "functions",
+    params(("sandmill-signature" = Option<String>, Header, description = "Detached signature of the module: `key_<16 hexadecimal digits>:<base64>`.")),
     request_body(content = Vec<u8>, content_type = "application/wasm"),
     responses((status = 201, body = FunctionUpload), (status = "4XX", body = Problem, content_type = "application/problem+json"),
         (status = "5XX", body = Problem, content_type = "application/problem+json")))]
@@ -43,8 +49,18 @@ pub(crate) async fn function_upload(
         )
         .hint("Send `Content-Type: application/wasm`."));
     }
+    let signature = request.headers().get(SIGNATURE);
+    let signature = signature.map(|value| value.to_str().map(str::to_owned));
+    let signature = signature
+        .transpose()
+        .map_err(|_| invalid("The signature is no text"))?;
     let wasm = bytes(request, &state, state.settings.module_bytes).await?;
-    let (module, functions) = state.jobs.publish(tenant, wasm.into()).await?;
+    let upload = Upload {
+        wasm: wasm.into(),
+        signature,
+        by: Some(caller.token.clone()),
+    };
+    let (module, functions) = state.jobs.publish(tenant, upload).await?;
     let upload = FunctionUpload {
         digest: module.digest.to_string(),
         package: module.package,
@@ -55,7 +71,7 @@ pub(crate) async fn function_upload(
     Ok((StatusCode::CREATED, Json(upload)))
 }
 
-/// Lists the newest version of each function.
+/// Lists all functions, each in the version that a call without a version means.
 #[utoipa::path(get, path = "/functions", operation_id = "function_list", tag = "functions",
     responses((status = 200, body = FunctionList), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn function_list(
@@ -68,7 +84,7 @@ pub(crate) async fn function_list(
     }))
 }
 
-/// Shows the newest version of a function.
+/// Shows the version of a function that a call without a version means.
 #[utoipa::path(get, path = "/functions/{name}", operation_id = "function_view", tag = "functions", params(("name" = String, Path)),
     responses((status = 200, body = Function), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn function_view(
@@ -76,22 +92,9 @@ pub(crate) async fn function_view(
     caller: Caller,
     Path(name): Path<String>,
 ) -> Result<Json<Function>, ApiError> {
-    let mut versions = state.jobs.versions(&caller.tenant, &name).await?;
-    Ok(Json(function(versions.swap_remove(0))))
-}
-
-/// Lists all versions of a function, newest first.
-#[utoipa::path(get, path = "/functions/{name}/versions", operation_id = "function_versions", tag = "functions", params(("name" = String, Path)),
-    responses((status = 200, body = VersionList), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
-pub(crate) async fn function_versions(
-    Shared(state): Shared<State>,
-    caller: Caller,
-    Path(name): Path<String>,
-) -> Result<Json<VersionList>, ApiError> {
-    let items = state.jobs.versions(&caller.tenant, &name).await?;
-    Ok(Json(VersionList {
-        items: items.into_iter().map(function).collect(),
-    }))
+    let default = VersionRef::default();
+    let record = state.jobs.version(&caller.tenant, &name, &default).await?;
+    Ok(Json(function(record)))
 }
 
 /// Deletes a function with all versions, unless a job that has not ended uses it.
@@ -104,7 +107,7 @@ pub(crate) async fn function_delete(
 ) -> Result<StatusCode, ApiError> {
     state
         .jobs
-        .function_delete(caller.engineer()?, &name)
+        .function_delete(caller.engineer()?, &name, None)
         .await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -15,6 +15,7 @@ use serde::Deserialize;
 use crate::extract::{Body, Caller, Params, Path, duration};
 use crate::problem::ApiError;
 use crate::state::State;
+use crate::versions::invalid;
 
 /// Longest wait of one request.
 const WAIT: Duration = Duration::from_secs(30);
@@ -84,7 +85,11 @@ fn job(new: NewJob) -> Result<sandmill_jobs::NewJob, ApiError> {
     Ok(sandmill_jobs::NewJob {
         sql: new.sql,
         params: new.params.into_iter().map(param).collect(),
-        functions: new.functions,
+        functions: new
+            .functions
+            .into_iter()
+            .map(|(name, version)| Ok((name, version.try_into().map_err(invalid)?)))
+            .collect::<Result<_, ApiError>>()?,
         timeout: new
             .timeout
             .map(|text| duration("timeout", &text))

@@ -14,8 +14,10 @@ mod jobs;
 mod problem;
 mod results;
 mod router;
+mod signing;
 mod state;
 pub mod tokens;
+mod versions;
 
 pub use router::{openapi, router};
 pub use state::{Settings, State};

@@ -17,7 +17,7 @@ use utoipa_axum::routes;
 
 use crate::problem::{ApiError, REQUEST_ID};
 use crate::state::State;
-use crate::{catalog, documents, jobs, results};
+use crate::{catalog, documents, jobs, results, signing, versions};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -62,7 +62,16 @@ fn api() -> OpenApiRouter<State> {
         .routes(routes!(results::job_download))
         .routes(routes!(catalog::function_upload, catalog::function_list))
         .routes(routes!(catalog::function_view, catalog::function_delete))
-        .routes(routes!(catalog::function_versions))
+        .routes(routes!(versions::function_versions))
+        .routes(routes!(versions::version_view, versions::version_delete))
+        .routes(routes!(versions::version_module))
+        .routes(routes!(versions::alias_list))
+        .routes(routes!(versions::alias_set, versions::alias_delete))
+        .routes(routes!(versions::function_usage))
+        .routes(routes!(versions::function_test))
+        .routes(routes!(signing::key_list, signing::key_trust))
+        .routes(routes!(signing::key_revoke))
+        .routes(routes!(signing::policy_view, signing::policy_set))
         .routes(routes!(catalog::table_create, catalog::table_list))
         .routes(routes!(catalog::table_view, catalog::table_delete))
         .routes(routes!(documents::me));

@@ -195,6 +195,11 @@ fn plan(text: &str) -> Failure {
             ErrorCode::SqlUnknownFunction,
             format!("There is no function `{name}`."),
         );
+        if let Some((function, version)) = name.split_once('@') {
+            return failure.hint(format!(
+                "When the job was submitted, `{function}` had no version or alias `{version}`."
+            ));
+        }
         let hint = rest.trim_start_matches(['.', '\n', ' ']);
         return if hint.is_empty() {
             failure

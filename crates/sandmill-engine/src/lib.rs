@@ -7,6 +7,7 @@
 //! - Errors leave as [`sandmill_model::Failure`]: typed, with a position where one is known.
 #![deny(missing_docs)]
 
+mod calls;
 mod failure;
 mod limits;
 mod params;

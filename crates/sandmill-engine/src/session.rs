@@ -1,22 +1,26 @@
+use std::collections::HashSet;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use datafusion::catalog::TableProvider;
 use datafusion::common::config::Dialect;
-use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::context::SQLOptions;
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::prelude::{SessionConfig, SessionContext};
-use sandmill_functions::{ChainRule, JobScope, SandboxRule, Version, scalar};
+use sandmill_functions::{
+    ChainRule, JobScope, RelationQueryPlanner, Relations, SandboxRule, Version, prepare, register,
+    resolve,
+};
 use sandmill_model::{ErrorCode, Failure, Parameter, TableDescription, TableSpec};
 
 use crate::failure::{failure, table_failure};
 use crate::pauses::PauseRule;
 use crate::plan::Plan;
 use crate::tables::{self, Roots};
-use crate::{columns, limits, params};
+use crate::{calls, columns, limits, params};
 
 /// What an engine may use.
 #[derive(Debug, Clone)]
@@ -136,18 +140,25 @@ impl Engine {
             .with_optimizer_rule(Arc::new(ChainRule))
             .with_physical_optimizer_rule(Arc::new(PauseRule))
             .with_physical_optimizer_rule(Arc::new(SandboxRule))
+            .with_query_planner(Arc::new(RelationQueryPlanner))
+            .with_relation_planners(vec![Arc::new(Relations::new(&query.functions, &scope))])
             .build();
+        let builtin = Builtin::of(&state);
         let context = SessionContext::new_with_state(state);
-        for version in query.functions {
-            context.register_udf(scalar(version, Arc::clone(&scope)));
+        for version in &query.functions {
+            register(&context, version.clone(), &scope);
         }
         let sql = query.sql.as_str();
         let wrong = |e| failure(&e, sql);
-        let statement = context
+        let mut statement = context
             .state()
             .sql_to_statement(sql, &Dialect::PostgreSQL)
             .map_err(wrong)?;
+        prepare(&mut statement, &query.functions, |name, rows| {
+            builtin.has(name, rows)
+        })?;
         limits::check_statement(&statement)?;
+        calls::complete(&mut statement, &query.functions)?;
         let named = context
             .state()
             .resolve_table_references(&statement)
@@ -176,6 +187,7 @@ impl Engine {
             let known = query.tables.iter().map(|t| t.name.as_str());
             crate::failure::with_suggestions(failure(&e, sql), known)
         })?;
+        let logical = resolve(logical).map_err(wrong)?;
         limits::check_plan(&logical)?;
         let allowed = SQLOptions::new()
             .with_allow_ddl(false)
@@ -201,6 +213,32 @@ impl Engine {
             context.task_ctx(),
             scope,
         ))
+    }
+}
+
+/// The names of SQL's own functions.
+struct Builtin {
+    values: HashSet<String>,
+    rows: HashSet<String>,
+}
+
+impl Builtin {
+    fn of(state: &SessionState) -> Self {
+        let scalars = state.scalar_functions().keys();
+        let aggregates = state.aggregate_functions().keys();
+        let values = scalars.chain(aggregates);
+        Self {
+            values: values
+                .chain(state.window_functions().keys())
+                .cloned()
+                .collect(),
+            rows: state.table_functions().keys().cloned().collect(),
+        }
+    }
+
+    /// Whether there is a function that gives rows, or a value.
+    fn has(&self, name: &str, rows: bool) -> bool {
+        if rows { &self.rows } else { &self.values }.contains(name)
     }
 }
 

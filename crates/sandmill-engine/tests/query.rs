@@ -22,6 +22,16 @@ const GUEST: &str = r#"(module
     (data (i32.const 64) "negative")
     (func (export "sm_alloc") (param i32 i32) (result i32) (i32.const 1048576))
     (func (export "sm_free") (param i32 i32 i32))
+    (func (export "sm_scalar.same") (param $args i32) (param $rows i32) (param $out i32) (result i32)
+        (memory.copy (local.get $out) (local.get $args) (i32.const 64)) (i32.const 0))
+    (func (export "sm_scalar.numbers") (param $args i32) (param $rows i32) (param $out i32) (result i32)
+        (memory.copy (local.get $out) (local.get $args) (i32.const 64)) (i32.const 0))
+    (func (export "sm_scalar.points") (param $args i32) (param $rows i32) (param $out i32) (result i32)
+        (memory.copy (local.get $out) (local.get $args) (i32.const 64)) (i32.const 0))
+    (func (export "sm_scalar.word") (param $args i32) (param $rows i32) (param $out i32) (result i32)
+        (memory.copy (local.get $out) (local.get $args) (i32.const 64)) (i32.const 0))
+    (func (export "sm_scalar.second") (param $args i32) (param $rows i32) (param $out i32) (result i32)
+        (memory.copy (local.get $out) (i32.add (local.get $args) (i32.const 64)) (i32.const 64)) (i32.const 0))
     (func (export "sm_scalar.spin") (param i32 i32 i32) (result i32) (loop $l (br $l)) (i32.const 0))
     (func (export "sm_scalar.roll") (param $args i32) (param $rows i32) (param $out i32) (result i32)
         (local $n i32)
@@ -54,10 +64,15 @@ const GUEST: &str = r#"(module
             (br_if $next (i32.lt_u (local.get $n) (local.get $rows))))
         (i32.const 0)))"#;
 
-const MANIFEST: &str = r#"{"package":{"abi":"1.0","name":"test","version":"1"}}
+const MANIFEST: &str = r#"{"package":{"abi":"1.1","name":"test","version":"1"}}
 {"function":{"name":"plus_one","kind":"scalar","arguments":[{"name":"x","type":"l"}],"returns":"l","nullable":false}}
 {"function":{"name":"spin","kind":"scalar","arguments":[{"name":"x","type":"l"}],"returns":"l"}}
-{"function":{"name":"roll","kind":"scalar","arguments":[],"returns":"l","volatility":"volatile"}}"#;
+{"function":{"name":"roll","kind":"scalar","arguments":[],"returns":"l","volatility":"volatile"}}
+{"function":{"name":"same","kind":"scalar","arguments":[{"name":"x","type":"any"}],"returns":"same:1"}}
+{"function":{"name":"numbers","kind":"scalar","arguments":[{"name":"x","type":"+l","children":[{"name":"n","type":"l"}]}],"returns":{"type":"+l","children":[{"name":"n","type":"l"}]}}}
+{"function":{"name":"points","kind":"scalar","arguments":[{"name":"p","type":"+s","children":[{"name":"x","type":"g","nullable":false},{"name":"y","type":"g"}]}],"returns":{"type":"+s","children":[{"name":"x","type":"g","nullable":false},{"name":"y","type":"g"}]}}}
+{"function":{"name":"word","kind":"scalar","arguments":[{"name":"x","type":"i","dictionary":"u"}],"returns":{"type":"i","dictionary":"u"}}}
+{"function":{"name":"second","kind":"scalar","strict":false,"arguments":[{"name":"a","type":"any"},{"name":"b","type":"same:1","default":"2"}],"returns":"same:1"}}"#;
 
 struct House {
     folder: tempfile::TempDir,
@@ -525,6 +540,66 @@ async fn cancellation_stops_a_guest_in_the_middle_of_a_query() {
         run.await.expect_err("cancelled").code,
         ErrorCode::JobCanceled
     );
+}
+
+#[tokio::test]
+async fn values_of_every_type_cross_as_sql_writes_them() {
+    let house = House::new();
+    // Columns, so that nothing is folded: `a` is 0, 1, 2, ….
+    for (call, expected) in [
+        ("numbers([a, 2])", "[0, 2]"),
+        ("numbers([CAST(a AS INT), NULL])", "[0, ]"),
+        ("numbers(NULL)", ""),
+        ("points({x: a, y: 2})", "{x: 0.0, y: 2.0}"),
+        ("points({y: a, x: 2})", "{x: 2.0, y: 0.0}"),
+        ("points(struct(a, 1.5))", "{x: 0.0, y: 1.5}"),
+        ("word(c)", "name0"),
+        ("word('x')", "x"),
+        ("same(c)", "name0"),
+        ("same([[a], []])", "[[0], []]"),
+        ("same({k: [a], l: c})", "{k: [0], l: name0}"),
+        ("same(map([c], [a]))", "{name0: 0}"),
+        (
+            "same(arrow_cast(c, 'Dictionary(Int8, LargeUtf8)'))",
+            "name0",
+        ),
+        ("same(arrow_cast(a, 'Decimal256(50, 3)'))", "0.000"),
+        ("same(arrow_cast(a, 'Time64(Nanosecond)'))", "00:00:00"),
+        ("same(INTERVAL '1 day' * a)", "0 days"),
+        ("same(NULL)", ""),
+        ("second(a)", "2"),
+        ("second(a => a, b => 2.5)", "2.5"),
+        ("second(b => c, a => 'x')", "name0"),
+    ] {
+        let sql = format!("SELECT {call} AS v FROM t WHERE a = 0");
+        let text = house.sql(&sql).await;
+        let text = text.unwrap_or_else(|f| panic!("{call}: {} {:?}", f.message, f.hint));
+        assert_eq!(text, expected, "{call}");
+    }
+    for (call, expected) in [
+        ("numbers(['x'])", "must be BIGINT[]"),
+        ("numbers(1)", "must be BIGINT[]"),
+        ("points({x: 1})", "must be STRUCT"),
+        ("points({x: NULL, y: 1})", "`x` is NULL"),
+        ("second(c => 1)", "no argument `c`"),
+        ("second(b => 1)", "lacks its argument `a`"),
+    ] {
+        let failure = house
+            .sql(&format!("SELECT {call} FROM t"))
+            .await
+            .expect_err(call);
+        assert_eq!(
+            failure.code,
+            ErrorCode::FunctionArguments,
+            "{call}: {}",
+            failure.message
+        );
+        assert!(
+            failure.message.contains(expected),
+            "{call}: {}",
+            failure.message
+        );
+    }
 }
 
 #[test]

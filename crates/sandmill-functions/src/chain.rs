@@ -209,7 +209,8 @@ impl ScalarUDFImpl for Chain {
             let empty = new_empty_array(args.return_field.data_type());
             return Ok(ColumnarValue::Array(empty));
         }
-        let arrays = args.args.iter().map(array).collect::<Result<Vec<_>>>()?;
+        let arrays = args.args.iter().map(|value| array(value, false));
+        let arrays = arrays.collect::<Result<Vec<_>>>()?;
         let constant = |value: &ColumnarValue| matches!(value, ColumnarValue::Scalar(_));
         let volatile = self.signature.volatility == Volatility::Volatile;
         let once = !volatile && args.args.iter().all(constant);

@@ -8,6 +8,7 @@ use sandmill_model::FunctionUsage;
 use sandmill_sandbox::{Error, Instance, Timings};
 
 use crate::failure::external;
+use crate::partition::{Partition, add};
 use crate::{Idle, JobScope, Version};
 
 thread_local! {
@@ -16,27 +17,37 @@ thread_local! {
 
 /// The instances of one partition of one node, one for each module.
 #[derive(Default)]
-pub(crate) struct Instances(Vec<Instance>);
+pub(crate) struct Instances {
+    scalar: Vec<Instance>,
+    /// What accumulators use, once there are some.
+    partition: Option<Arc<Partition>>,
+}
 
 impl Instances {
     /// Where the time of all of them went.
     pub(crate) fn timings(&self) -> Timings {
-        self.0
-            .iter()
-            .map(Instance::timings)
-            .fold(Timings::default(), |a, b| Timings {
-                calls: a.calls + b.calls,
-                rows: a.rows + b.rows,
-                copy_nanos: a.copy_nanos + b.copy_nanos,
-                call_nanos: a.call_nanos + b.call_nanos,
-                validate_nanos: a.validate_nanos + b.validate_nanos,
-            })
+        let mut all = Timings::default();
+        for instance in &self.scalar {
+            add(&mut all, instance.timings(), Timings::default());
+        }
+        if let Some(partition) = &self.partition {
+            add(&mut all, partition.timings(), Timings::default());
+        }
+        all
+    }
+
+    /// Gives the slots back that no accumulator holds any more.
+    pub(crate) fn release(&mut self) {
+        self.scalar.clear();
+        if let Some(partition) = self.partition.take() {
+            partition.release();
+        }
     }
 
     /// What each function used so far, with its name.
     pub(crate) fn usage(&mut self) -> Vec<(String, FunctionUsage)> {
         let mut all: Vec<(String, FunctionUsage)> = Vec::new();
-        for instance in &mut self.0 {
+        let mut count = |instance: &mut Instance| {
             let module = instance.module().clone();
             let functions = module.manifest().functions.iter();
             for (function, usage) in functions.zip(instance.usage()) {
@@ -45,6 +56,10 @@ impl Instances {
                     None => all.push((function.name.clone(), *usage)),
                 }
             }
+        };
+        self.scalar.iter_mut().for_each(&mut count);
+        if let Some(partition) = &self.partition {
+            partition.each(count);
         }
         all.retain(|(_, usage)| usage.is_used());
         all
@@ -52,7 +67,10 @@ impl Instances {
 
     /// Tells the job what was used so far.
     pub(crate) fn publish(&mut self) {
-        self.0.iter_mut().for_each(Instance::publish);
+        self.scalar.iter_mut().for_each(Instance::publish);
+        if let Some(partition) = &self.partition {
+            partition.each(Instance::publish);
+        }
     }
 
     /// Runs `work` with these instances as the ones of this thread.
@@ -69,6 +87,14 @@ impl Instances {
         let _restore = Restore(self, outer);
         work()
     }
+}
+
+/// What the accumulators of the partition on this thread share; of none, something of their own.
+pub(crate) fn partition() -> Arc<Partition> {
+    CURRENT.with_borrow_mut(|current| match current {
+        Some(instances) => Arc::clone(instances.partition.get_or_insert_default()),
+        None => Arc::default(),
+    })
 }
 
 /// Runs `work` on this thread's instance of a version's module, or on one that no partition uses.
@@ -99,8 +125,8 @@ pub(crate) fn on_instance_of<T>(
     // The instance is taken out while it runs: nothing is borrowed during the call.
     let (mine, inside) = CURRENT.with_borrow_mut(|current| match current {
         Some(instances) => {
-            let found = instances.0.iter().position(of_module);
-            (found.map(|n| instances.0.swap_remove(n)), true)
+            let found = instances.scalar.iter().position(of_module);
+            (found.map(|n| instances.scalar.swap_remove(n)), true)
         }
         None => (None, false),
     });
@@ -119,7 +145,7 @@ pub(crate) fn on_instance_of<T>(
     // A failed instance is dropped here, which gives its slot back.
     let result = work(&mut instance).map_err(|e| failed(e, instance.last_function()))?;
     if inside {
-        CURRENT.with_borrow_mut(|current| current.get_or_insert_default().0.push(instance));
+        CURRENT.with_borrow_mut(|current| current.get_or_insert_default().scalar.push(instance));
     } else {
         instance.publish();
         scope

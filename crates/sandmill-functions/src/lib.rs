@@ -1,34 +1,54 @@
 //! User functions as DataFusion sees them: scalar functions whose calls run in the sandbox.
 //!
-//! A job has one [`JobScope`]. Each function version becomes a `ScalarUDF` through [`scalar`]; the
+//! A job has one [`JobScope`]. [`register`] makes each function version callable, by its kind; the
 //! [`SandboxRule`], the last physical optimizer rule of the session, wraps every node that calls
 //! functions so that each of its partitions has instances of its own.
 //!
 //! Invariants:
 //! - While a statement is planned only immutable functions run, and only on constants.
-//! - No lock is held while a guest runs.
+//! - No lock that another partition may want is held while a guest runs.
 //! - An error of a guest keeps its type on its way through DataFusion: see [`failure_of`].
 #![deny(missing_docs)]
 
+mod aggregate;
 mod chain;
 mod coercion;
 mod failure;
 mod instances;
 mod node;
+mod partition;
+mod relations;
 mod scalar;
+mod window;
 
 pub use chain::ChainRule;
 pub use failure::failure_of;
 pub use node::SandboxRule;
+pub use relations::{RelationQueryPlanner, Relations, prepare, resolve};
 pub use sandmill_sandbox::sql_name;
-pub use scalar::scalar;
 
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use datafusion::prelude::SessionContext;
 use sandmill_model::FunctionPin;
-use sandmill_sandbox::{Context, Function, Instance, Module};
+use sandmill_sandbox::{Context, Function, FunctionKind, Instance, Module};
+
+/// Makes a function version callable in the statements of a session, where its kind belongs.
+pub fn register(session: &SessionContext, version: Version, scope: &Arc<JobScope>) {
+    let scope = Arc::clone(scope);
+    match version.function().kind {
+        FunctionKind::Scalar => session.register_udf(scalar::scalar(version, scope)),
+        FunctionKind::Aggregate => session.register_udaf(aggregate::aggregate(version, scope)),
+        FunctionKind::Window => session.register_udwf(window::window(version, scope)),
+        // They give rows: no expression calls them.
+        FunctionKind::Table
+        | FunctionKind::Map
+        | FunctionKind::GroupedMap
+        | FunctionKind::CogroupedMap => {}
+    }
+}
 
 /// A function version that a job uses.
 #[derive(Debug, Clone)]

@@ -11,11 +11,17 @@ use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Result, Statistics, internal_err};
 use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
+use datafusion::physical_expr::window::{
+    PlainAggregateWindowExpr, SlidingAggregateWindowExpr, StandardWindowExpr, WindowExpr,
+};
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_plan::aggregates::AggregateExec;
 use datafusion::physical_plan::metrics::{
     Count, ExecutionPlanMetricsSet, Gauge, MetricBuilder, MetricsSet, Time,
 };
+use datafusion::physical_plan::windows::{BoundedWindowAggExec, WindowAggExec, WindowUDFExpr};
 use datafusion::physical_plan::{
     ChildStats, DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, StatisticsArgs,
 };
@@ -23,9 +29,11 @@ use futures::{Stream, StreamExt};
 use sandmill_model::FunctionUsage;
 use sandmill_sandbox::Timings;
 
+use crate::aggregate::Aggregate;
 use crate::chain::Chain;
 use crate::instances::Instances;
 use crate::scalar::Scalar;
+use crate::window::Window;
 
 /// Wraps every node whose expressions call user functions. Must be the last rule: the wrapper is
 /// no node that other rules know.
@@ -57,7 +65,8 @@ impl PhysicalOptimizerRule for SandboxRule {
 }
 
 fn calls_functions(node: &Arc<dyn ExecutionPlan>) -> Result<bool> {
-    let mut found = false;
+    // The expressions of these nodes are the arguments of their functions only.
+    let mut found = aggregates(node) || windows(node).iter().any(is_window);
     node.apply_expressions(&mut |root: &Arc<dyn PhysicalExpr>| {
         root.apply(|expr| {
             let call = expr.downcast_ref::<ScalarFunctionExpr>();
@@ -73,6 +82,40 @@ fn calls_functions(node: &Arc<dyn ExecutionPlan>) -> Result<bool> {
         })
     })?;
     Ok(found)
+}
+
+fn aggregates(node: &Arc<dyn ExecutionPlan>) -> bool {
+    let node = node.downcast_ref::<AggregateExec>();
+    node.is_some_and(|node| node.aggr_expr().iter().any(|e| is_aggregate(e)))
+}
+
+fn windows(node: &Arc<dyn ExecutionPlan>) -> &[Arc<dyn WindowExpr>] {
+    if let Some(node) = node.downcast_ref::<WindowAggExec>() {
+        return node.window_expr();
+    }
+    let bounded = node.downcast_ref::<BoundedWindowAggExec>();
+    bounded.map_or(&[], |node| node.window_expr())
+}
+
+fn is_aggregate(expr: &AggregateFunctionExpr) -> bool {
+    expr.fun().inner().is::<Aggregate>()
+}
+
+fn is_window(expr: &Arc<dyn WindowExpr>) -> bool {
+    let expr = expr.as_any();
+    if let Some(plain) = expr.downcast_ref::<PlainAggregateWindowExpr>() {
+        return is_aggregate(plain.get_aggregate_expr());
+    }
+    if let Some(sliding) = expr.downcast_ref::<SlidingAggregateWindowExpr>() {
+        return is_aggregate(sliding.get_aggregate_expr());
+    }
+    let standard = expr.downcast_ref::<StandardWindowExpr>();
+    let function = standard.and_then(|e| {
+        e.get_standard_func_expr()
+            .as_any()
+            .downcast_ref::<WindowUDFExpr>()
+    });
+    function.is_some_and(|function| function.fun().inner().is::<Window>())
 }
 
 /// Runs its only child with instances for each partition, and accounts for their time.
@@ -173,7 +216,7 @@ impl ExecutionPlan for SandboxExec {
 }
 
 /// What `EXPLAIN ANALYZE` shows of the calls.
-struct CallMetrics {
+pub(crate) struct CallMetrics {
     calls: Count,
     rows: Count,
     copy: Time,
@@ -183,7 +226,7 @@ struct CallMetrics {
 }
 
 impl CallMetrics {
-    fn new(set: &ExecutionPlanMetricsSet, partition: usize) -> Self {
+    pub(crate) fn new(set: &ExecutionPlanMetricsSet, partition: usize) -> Self {
         Self {
             calls: MetricBuilder::new(set).counter("function_calls", partition),
             rows: MetricBuilder::new(set).counter("function_rows", partition),
@@ -194,7 +237,7 @@ impl CallMetrics {
         }
     }
 
-    fn update(&mut self, now: Timings) {
+    pub(crate) fn update(&mut self, now: Timings) {
         let nanos =
             |now: u64, before: u64| std::time::Duration::from_nanos(now.saturating_sub(before));
         let count = |now: u64, before: u64| now.saturating_sub(before) as usize;
@@ -229,6 +272,7 @@ impl PartitionStream {
         for (name, usage) in instances.usage() {
             self.functions.add(&name, &usage);
         }
+        instances.release();
     }
 }
 

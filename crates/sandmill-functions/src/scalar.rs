@@ -1,7 +1,8 @@
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, new_empty_array};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, new_empty_array};
+use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::{DataFusionError, Result, ScalarValue, exec_err};
 use datafusion::logical_expr::{
@@ -12,8 +13,11 @@ use sandmill_sandbox::Argument;
 
 use crate::{JobScope, Version, coercion, instances};
 
+/// Values that a dictionary may have in any case before it is packed anew for a batch.
+const DICTIONARY_VALUES: usize = 1024;
+
 /// A function version for the statements of one job.
-pub fn scalar(version: Version, scope: Arc<JobScope>) -> ScalarUDF {
+pub(crate) fn scalar(version: Version, scope: Arc<JobScope>) -> ScalarUDF {
     let volatility = match version.function().volatility {
         sandmill_model::Volatility::Immutable => Volatility::Immutable,
         sandmill_model::Volatility::Stable => Volatility::Stable,
@@ -102,7 +106,16 @@ impl ScalarUDFImpl for Scalar {
                 args.return_field.data_type(),
             )));
         }
-        let arrays = args.args.iter().map(array).collect::<Result<Vec<_>>>()?;
+        let arrays = args.args.iter().enumerate();
+        let arrays = arrays.map(|(place, value)| {
+            let exact = function.argument(place).and_then(|p| p.ty.exact());
+            // Arguments of open types come as they are.
+            array(
+                value,
+                exact.is_none_or(|ty| matches!(ty, DataType::Dictionary(..))),
+            )
+        });
+        let arrays = arrays.collect::<Result<Vec<_>>>()?;
         let all_constant = args
             .args
             .iter()
@@ -135,17 +148,23 @@ impl ScalarUDFImpl for Scalar {
     }
 }
 
-pub(crate) fn array(value: &ColumnarValue) -> Result<ArrayRef> {
+/// The values of an argument. Dictionaries are unpacked unless the function takes them.
+pub(crate) fn array(value: &ColumnarValue, takes_dictionary: bool) -> Result<ArrayRef> {
     let array = match value {
         ColumnarValue::Array(array) => Arc::clone(array),
         ColumnarValue::Scalar(scalar) => scalar.to_array()?,
     };
-    // NULL without a type and dictionaries are the planner's to cast; it does not for constants.
-    match array.data_type() {
-        DataType::Dictionary(_, values) => {
-            let values = values.as_ref().clone();
-            Ok(datafusion::arrow::compute::cast(&array, &values)?)
-        }
-        _ => Ok(array),
+    let DataType::Dictionary(_, values) = array.data_type() else {
+        return Ok(array);
+    };
+    // They are the planner's to cast; it does not for constants.
+    if !takes_dictionary {
+        return Ok(cast(&array, values)?);
     }
+    let dictionary = array.as_any_dictionary();
+    if dictionary.values().len() <= DICTIONARY_VALUES.max(2 * array.len()) {
+        return Ok(array);
+    }
+    // All of a dictionary crosses: one of a whole table would cross with every batch.
+    Ok(cast(&cast(&array, values)?, array.data_type())?)
 }

@@ -1,100 +1,12 @@
-//! Functions and tables of a tenant.
+//! Tables of a tenant.
 
-use sandmill_model::{ErrorCode, Failure, ModuleDescription, TableSpec, TenantId};
-use sandmill_store::{FunctionRecord, TableRecord};
+use sandmill_model::{ErrorCode, Failure, TableSpec, TenantId};
+use sandmill_store::TableRecord;
 
 use crate::error::translate;
 use crate::service::{Service, now};
 
 impl Service {
-    /// Publishes the functions of a module: each becomes the newest version of its name.
-    pub async fn publish(
-        &self,
-        tenant: &TenantId,
-        wasm: Vec<u8>,
-    ) -> Result<(ModuleDescription, Vec<FunctionRecord>), Failure> {
-        let module = self.0.runner.inspect_module(tenant, wasm.clone()).await?;
-        let (blobs, owner, digest) = (self.0.blobs.clone(), tenant.clone(), module.digest);
-        tokio::task::spawn_blocking(move || blobs.module_put(&owner, digest, &wasm))
-            .await
-            .map_err(|e| Failure::new(ErrorCode::Internal, e.to_string()))?
-            .map_err(translate)?;
-        let published = self.0.store.function_publish(tenant, &module, now()).await;
-        Ok((module, published.map_err(translate)?))
-    }
-
-    /// The newest version of each function.
-    pub async fn functions(&self, tenant: &TenantId) -> Result<Vec<FunctionRecord>, Failure> {
-        self.0.store.function_list(tenant).await.map_err(translate)
-    }
-
-    /// All versions of a function, newest first; at least one.
-    pub async fn versions(
-        &self,
-        tenant: &TenantId,
-        name: &str,
-    ) -> Result<Vec<FunctionRecord>, Failure> {
-        self.0
-            .store
-            .function_versions(tenant, name)
-            .await
-            .map_err(translate)
-    }
-
-    /// One version of a function.
-    pub async fn version(
-        &self,
-        tenant: &TenantId,
-        name: &str,
-        version: u32,
-    ) -> Result<FunctionRecord, Failure> {
-        let versions = self.versions(tenant, name).await?;
-        let newest = versions[0].version;
-        versions
-            .into_iter()
-            .find(|f| f.version == version)
-            .ok_or_else(|| {
-                let message = format!(
-                    "The function {name} has no version {version}; the newest is {newest}."
-                );
-                Failure::new(ErrorCode::NotFound, message)
-            })
-    }
-
-    /// What a module says of itself.
-    pub async fn module(
-        &self,
-        tenant: &TenantId,
-        digest: sandmill_model::Digest,
-    ) -> Result<ModuleDescription, Failure> {
-        self.0
-            .store
-            .module_get(tenant, digest)
-            .await
-            .map_err(translate)
-    }
-
-    /// Deletes a function with all versions, unless a job that has not ended uses it.
-    pub async fn function_delete(&self, tenant: &TenantId, name: &str) -> Result<(), Failure> {
-        let active = self.0.store.job_active(tenant).await.map_err(translate)?;
-        if let Some(job) = active
-            .iter()
-            .find(|j| j.spec.functions.iter().any(|pin| pin.name == name))
-        {
-            let message = format!(
-                "The job {} is {} and uses the function {name}.",
-                job.id, job.state
-            );
-            return Err(Failure::new(ErrorCode::StateConflict, message)
-                .hint("Wait for its end or cancel it."));
-        }
-        self.0
-            .store
-            .function_delete(tenant, name, now())
-            .await
-            .map_err(translate)
-    }
-
     /// Registers a table after a look at its files.
     pub async fn table_register(
         &self,

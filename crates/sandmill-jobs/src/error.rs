@@ -8,6 +8,31 @@ pub fn translate(error: Error) -> Failure {
             Failure::new(ErrorCode::NotFound, format!("{what} does not exist."))
         }
         Error::Conflict(message) => Failure::new(ErrorCode::StateConflict, message),
+        Error::InUse { what, jobs, count } => {
+            let shown: Vec<_> = jobs
+                .iter()
+                .map(|job| format!("{} ({})", job.id, job.state))
+                .collect();
+            let more = count.saturating_sub(jobs.len() as u64);
+            let more = match more {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            let plural = if count == 1 { "A job uses" } else { "Jobs use" };
+            let message = format!("{plural} {what}: {}{more}.", shown.join(", "));
+            Failure::new(ErrorCode::StateConflict, message)
+                .hint("Wait until they have ended, or cancel them.")
+        }
+        Error::Unsigned => Failure::new(
+            ErrorCode::FunctionUnsigned,
+            "Modules must be signed here, and this one carries no signature.",
+        )
+        .hint("Sign it with a trusted key: `sandmill function upload FILE --sign KEY`."),
+        Error::Untrusted(key) => Failure::new(
+            ErrorCode::FunctionUntrustedKey,
+            format!("The key {key} is not trusted."),
+        )
+        .hint("Sign with a trusted key, or have this one trusted: `sandmill key trust`."),
         Error::NotOwner(_) => Failure::new(ErrorCode::ExecutorLost, format!("{error}.")),
         Error::QueueFull(waiting) => Failure::new(
             ErrorCode::QueueFull,

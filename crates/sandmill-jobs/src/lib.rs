@@ -5,20 +5,27 @@
 //! Invariants:
 //! - Every job ends: by its result, its error, its deadline, a cancellation, or its last attempt.
 //! - A result is visible only when it is complete: one rename, then one transaction.
-//! - What a job runs is fixed when it is submitted; publishing a function changes no queued job.
+//! - What a job runs is fixed when it is submitted; publishing a function changes no queued job, and
+//!   what a job that has not ended uses cannot be deleted.
 #![deny(missing_docs)]
 
 mod catalog;
 mod error;
 mod identifiers;
+mod keys;
+mod pins;
 mod results;
 mod runner;
 mod service;
 mod suggestions;
 mod totals;
+mod trial;
+mod versions;
 mod worker;
 
 pub use error::translate;
 pub use runner::{Run, RunHandle, Runner, Validation};
 pub use service::{NewJob, Service, Settings};
 pub use totals::{Numbers, Series};
+pub use trial::{Trial, TrialResult};
+pub use versions::Upload;

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use sandmill_model::{
     ColumnInfo, Failure, JobId, JobSpec, LogLevel, LogLine, ModuleDescription, Progress,
-    ResultManifest, TableDescription, TableSpec, TenantId, VersionUsage,
+    ResultManifest, TableDescription, TableSpec, TenantId, UsedVersion,
 };
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -73,7 +73,7 @@ pub struct RunHandle {
 #[derive(Default)]
 pub(crate) struct Shared {
     progress: Mutex<Progress>,
-    usage: Mutex<Vec<VersionUsage>>,
+    usage: Mutex<Vec<UsedVersion>>,
     logs: Mutex<Lines>,
 }
 
@@ -114,7 +114,7 @@ impl RunHandle {
     }
 
     /// Reports what functions used so far, over all of the attempt.
-    pub fn usage(&self, usage: Vec<VersionUsage>) {
+    pub fn usage(&self, usage: Vec<UsedVersion>) {
         *lock(&self.shared.usage) = usage;
     }
 
@@ -138,7 +138,7 @@ impl Shared {
         *lock(&self.progress)
     }
 
-    pub(crate) fn usage_now(&self) -> Vec<VersionUsage> {
+    pub(crate) fn usage_now(&self) -> Vec<UsedVersion> {
         lock(&self.usage).clone()
     }
 

@@ -3,17 +3,16 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sandmill_model::{
-    ErrorCode, Failure, FunctionPin, JobId, JobSpec, JobState, LogLine, OnResultLimit, Parameter,
-    TableSpec, TenantId,
+    ErrorCode, Failure, JobId, JobSpec, JobState, LogLine, OnResultLimit, Parameter, TableSpec,
+    TenantId, VersionRef,
 };
 use sandmill_store::{Change, Error, JobFilter, JobRecord, Page, Shared, blobs::Blobs};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::error::translate;
-use crate::identifiers::identifiers;
 use crate::runner::{Runner, Validation};
 use crate::suggestions::suggest;
 use crate::totals::Numbers;
@@ -39,6 +38,10 @@ pub struct Settings {
     pub result_bytes: u64,
     /// Bytes of a statement.
     pub sql_bytes: usize,
+    /// Functions that are tried on single rows at a time.
+    pub trials: usize,
+    /// Wall-clock limit of such a trial.
+    pub trial_timeout: Duration,
 }
 
 impl Default for Settings {
@@ -52,6 +55,8 @@ impl Default for Settings {
             max_timeout: Duration::from_secs(24 * 3600),
             result_bytes: 1 << 30,
             sql_bytes: 1 << 20,
+            trials: 2,
+            trial_timeout: Duration::from_secs(10),
         }
     }
 }
@@ -63,8 +68,8 @@ pub struct NewJob {
     pub sql: String,
     /// Values for its parameters.
     pub params: Vec<Parameter>,
-    /// Versions of functions other than the newest.
-    pub functions: BTreeMap<String, u32>,
+    /// Versions of functions where the statement names none.
+    pub functions: BTreeMap<String, VersionRef>,
     /// Wall-clock limit.
     pub timeout: Option<Duration>,
     /// Limit of the result in bytes.
@@ -98,6 +103,9 @@ pub(crate) struct Inner {
     pub tasks: TaskTracker,
     /// What functions used since the start.
     pub totals: Totals,
+    /// Held while modules come and go: a file must not vanish between its upload and its row.
+    pub modules: tokio::sync::Mutex<()>,
+    pub trials: Arc<Semaphore>,
 }
 
 /// Microseconds since 1970.
@@ -118,6 +126,7 @@ impl Service {
         settings: Settings,
     ) -> Result<Self, Error> {
         blobs.discard_all()?;
+        let trials = settings.trials.max(1);
         let service = Self(Arc::new(Inner {
             store,
             blobs,
@@ -130,6 +139,8 @@ impl Service {
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
             totals: Totals::default(),
+            modules: tokio::sync::Mutex::default(),
+            trials: Arc::new(Semaphore::new(trials)),
         }));
         for orphan in service.0.store.job_orphans(i64::MAX).await? {
             worker::recover(&service.0, &orphan).await?;
@@ -174,44 +185,7 @@ impl Service {
     async fn spec(&self, tenant: &TenantId, job: NewJob) -> Result<JobSpec, Failure> {
         let settings = &self.0.settings;
         check(&job, settings)?;
-        let words = identifiers(&job.sql);
-        let published = self
-            .0
-            .store
-            .function_list(tenant)
-            .await
-            .map_err(translate)?;
-        let mut functions = Vec::new();
-        for record in published.iter().filter(|f| words.contains(&f.info.name)) {
-            let wanted = job
-                .functions
-                .get(&record.info.name)
-                .copied()
-                .unwrap_or(record.version);
-            let digest = match wanted == record.version {
-                true => record.digest,
-                false => {
-                    self.version(tenant, &record.info.name, wanted)
-                        .await?
-                        .digest
-                }
-            };
-            functions.push(FunctionPin {
-                name: record.info.name.clone(),
-                version: wanted,
-                digest,
-            });
-        }
-        if let Some(name) = job
-            .functions
-            .keys()
-            .find(|n| !published.iter().any(|f| f.info.name == **n))
-        {
-            return Err(Failure::new(
-                ErrorCode::NotFound,
-                format!("The function {name} does not exist."),
-            ));
-        }
+        let functions = self.pins(tenant, &job).await?;
         let timeout = job.timeout.unwrap_or(settings.timeout);
         Ok(JobSpec {
             kind: Default::default(),
@@ -262,11 +236,15 @@ impl Service {
 
     async fn queue(&self, job: JobRecord) -> Result<JobRecord, Failure> {
         let limit = self.0.settings.queue_limit;
-        self.0
-            .store
-            .job_insert(&job, limit)
-            .await
-            .map_err(translate)?;
+        let inserted = self.0.store.job_insert(&job, limit).await;
+        inserted.map_err(|error| {
+            let failure = translate(error);
+            match failure.code {
+                ErrorCode::StateConflict => failure
+                    .hint("Submit the statement as a new job; it takes the present versions."),
+                _ => failure,
+            }
+        })?;
         self.0.queued.notify_one();
         Ok(job)
     }

@@ -21,7 +21,8 @@ fn quoted(text: &str) -> Option<&str> {
 }
 
 fn nearer<'a>(failure: Failure, published: impl Iterator<Item = &'a str>) -> Failure {
-    let Some(wanted) = quoted(&failure.message) else {
+    // A version that is not there has been explained already.
+    let Some(wanted) = quoted(&failure.message).filter(|name| !name.contains('@')) else {
         return failure;
     };
     let hinted = failure.hint.as_deref().and_then(quoted);
@@ -53,5 +54,6 @@ mod tests {
         assert_eq!(hint("haversin"), "Did you mean `haversine`?");
         assert_eq!(hint("lowr"), "Did you mean `lower`?");
         assert_eq!(hint("median_of_all"), "Did you mean `lower`?");
+        assert_eq!(hint("lowest@9"), "Did you mean `lower`?");
     }
 }

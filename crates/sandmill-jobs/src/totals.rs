@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
-use sandmill_model::{FunctionUsage, JobState, TenantId, VersionUsage};
+use sandmill_model::{FunctionUsage, JobState, TenantId, UsedVersion};
 
 use crate::worker::lock;
 
@@ -39,7 +39,7 @@ pub struct Numbers {
 pub(crate) struct Totals(Mutex<BTreeMap<Series, FunctionUsage>>);
 
 impl Totals {
-    pub(crate) fn add(&self, tenant: &TenantId, usage: &[VersionUsage]) {
+    pub(crate) fn add(&self, tenant: &TenantId, usage: &[UsedVersion]) {
         let mut all = lock(&self.0);
         for one in usage {
             let mut series = Series {
@@ -72,7 +72,7 @@ mod tests {
         let totals = Totals::default();
         let tenant = TenantId::single();
         for version in 0..(SERIES as u32 + 5) {
-            let usage = VersionUsage {
+            let usage = UsedVersion {
                 name: "f".into(),
                 version,
                 digest: Digest::new([0; 32]),

@@ -17,7 +17,7 @@ use crate::suggestions::suggest;
 /// Time between heartbeats: how old progress and log lines are at most.
 const HEARTBEAT: Duration = Duration::from_millis(250);
 /// How long a run may take to stop once it is told to.
-const STOPPING: Duration = Duration::from_secs(20);
+pub(crate) const STOPPING: Duration = Duration::from_secs(20);
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)

@@ -94,6 +94,9 @@ codes! {
     FunctionType         "function.type"             422 User "" false "The manifest names an unknown type";
     FunctionImport       "function.import"           422 User "" false "The module imports what is not on offer";
     FunctionTooComplex   "function.too_complex"      422 User "" false "The module takes too much to compile";
+    FunctionSignature    "function.signature"        422 User "" false "The module's signature is not valid";
+    FunctionUntrustedKey "function.untrusted_key"    422 User "" false "The key that signed the module is not trusted";
+    FunctionUnsigned     "function.unsigned"         422 User "" false "The module must be signed";
     FunctionArguments    "function.arguments"        400 User "42883" false "A function was called with wrong arguments";
     FunctionError        "function.error"            400 User "38000" false "A function reported an error";
     FunctionTrap         "function.trap"             400 User "38000" false "A function trapped";

@@ -120,10 +120,24 @@ pub struct ModuleDescription {
 /// The version of a function that a job uses, fixed when the job is submitted.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct FunctionPin {
-    /// Name in SQL.
+    /// Name in SQL, as the statement writes it: `f`, or `f@3` and `f@stable` for a version of `f`.
     pub name: String,
     /// Version number within the tenant, from 1.
     pub version: u32,
     /// Module that holds it.
     pub digest: Digest,
+}
+
+impl FunctionPin {
+    /// Name of the function, without the version that the statement asks for.
+    pub fn function(&self) -> &str {
+        self.name
+            .split_once('@')
+            .map_or(&*self.name, |(name, _)| name)
+    }
+
+    /// The version or alias that the statement asks for.
+    pub fn asked(&self) -> Option<&str> {
+        self.name.split_once('@').map(|(_, asked)| asked)
+    }
 }

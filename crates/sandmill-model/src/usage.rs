@@ -77,7 +77,7 @@ impl FunctionUsage {
 
 /// What one version of a function used in a job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct VersionUsage {
+pub struct UsedVersion {
     /// Name in SQL.
     pub name: String,
     /// Version within the tenant.

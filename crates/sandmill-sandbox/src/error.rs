@@ -199,6 +199,14 @@ pub enum Error {
     /// The guest returned an array that is not valid.
     #[error("the function returned data that is not valid: {0}")]
     Output(String),
+    /// The states of an aggregate's groups take more than its manifest allows.
+    #[error("the states of its groups take {bytes} bytes, its manifest allows {limit}")]
+    States {
+        /// What they take, as the guest says.
+        bytes: u64,
+        /// What the manifest allows.
+        limit: u64,
+    },
     /// The instance trapped before; it must be thrown away.
     #[error("the instance failed before and cannot be used again")]
     Poisoned,
@@ -240,6 +248,7 @@ impl Error {
                 cause: Trap::Memory { limit },
                 ..
             } => failure.limit("function.memory_bytes", *limit, None),
+            Self::States { limit, .. } => failure.limit("function.state_bytes", *limit, None),
             Self::Trap {
                 cause: Trap::Deadline { limit },
                 ..
@@ -298,6 +307,7 @@ impl Error {
                 Trap::Cancelled => ErrorCode::JobCanceled,
                 _ => ErrorCode::FunctionTrap,
             },
+            Self::States { .. } => ErrorCode::FunctionMemory,
             Self::Guest { .. } => ErrorCode::FunctionError,
             Self::Output(_) => ErrorCode::FunctionOutput,
             Self::Arguments(_) => ErrorCode::FunctionArguments,
@@ -330,6 +340,9 @@ impl Error {
             Self::Trap {
                 cause: Trap::Stack, ..
             } => "Look for recursion without an end.",
+            Self::States { .. } => {
+                "Keep less for each group, or raise `state_bytes` in the manifest."
+            }
             Self::Output(_) => "Return data through an SDK; it builds valid arrays.",
             Self::Exhausted(_) => {
                 "Try again later, or ask the operator for more sandbox instances."

@@ -14,6 +14,11 @@ use crate::inspect::WASI;
 
 /// WASI's number for "not there".
 const ENOSYS: i32 = 52;
+/// WASI's number for "no such descriptor": Go ends its search for open folders with it.
+const EBADF: i32 = 8;
+/// Bytes of what `poll_oneoff` is asked for, and of what it answers.
+const SUBSCRIPTION: u32 = 48;
+const EVENT: u32 = 32;
 
 /// The host's side of one instance.
 pub(crate) struct State {
@@ -304,6 +309,38 @@ fn wasi(linker: &mut Linker<State>, module: &wasmtime::Module) -> wasmtime::Resu
     for name in ["environ_get", "args_get"] {
         linker.func_wrap(WASI, name, |_: i32, _: i32| 0)?;
     }
+    linker.func_wrap(
+        WASI,
+        "sched_yield",
+        |caller: Caller<'_, State>| -> wasmtime::Result<i32> {
+            caller.data().check()?;
+            Ok(0)
+        },
+    )?;
+    linker.func_wrap(
+        WASI,
+        "poll_oneoff",
+        |mut caller: Caller<'_, State>,
+         asked: i32,
+         events: i32,
+         count: i32,
+         answered: i32|
+         -> wasmtime::Result<i32> {
+            // Nobody sleeps here: whatever a guest waits for has happened.
+            for n in 0..count.cast_unsigned() {
+                caller.data().check()?;
+                let at =
+                    |base: i32, size: u32| base.wrapping_add((n.wrapping_mul(size)).cast_signed());
+                let subscription = bytes(&caller, at(asked, SUBSCRIPTION), 9)?;
+                let mut event = [0; EVENT as usize];
+                event[..8].copy_from_slice(&subscription[..8]);
+                event[10] = subscription[8];
+                write(&mut caller, at(events, EVENT), &event)?;
+            }
+            write(&mut caller, answered, &count.to_le_bytes())?;
+            Ok(0)
+        },
+    )?;
     // Whatever else the toolchain pulled in is not there.
     let mut known = Vec::new();
     for import in module.imports().filter(|import| import.module() == WASI) {
@@ -314,8 +351,12 @@ fn wasi(linker: &mut Linker<State>, module: &wasmtime::Module) -> wasmtime::Resu
             continue;
         }
         known.push(import.name());
-        linker.func_new(WASI, import.name(), ty, |_, _, results| {
-            results.fill(Val::I32(ENOSYS));
+        let number = match import.name().starts_with("fd_") {
+            true => EBADF,
+            false => ENOSYS,
+        };
+        linker.func_new(WASI, import.name(), ty, move |_, _, results| {
+            results.fill(Val::I32(number));
             Ok(())
         })?;
     }
@@ -323,7 +364,7 @@ fn wasi(linker: &mut Linker<State>, module: &wasmtime::Module) -> wasmtime::Resu
 }
 
 /// The WASI functions that `wasi` answers.
-const KNOWN: [&str; 8] = [
+const KNOWN: [&str; 10] = [
     "proc_exit",
     "fd_write",
     "clock_time_get",
@@ -332,6 +373,8 @@ const KNOWN: [&str; 8] = [
     "args_sizes_get",
     "environ_get",
     "args_get",
+    "sched_yield",
+    "poll_oneoff",
 ];
 
 /// Draws the seed of the next instance of a job.

@@ -1,11 +1,22 @@
+mod aggregate;
 mod blame;
 mod chain;
+mod group;
+mod rows;
 mod scalar;
+mod stream;
+mod window;
 
+pub use aggregate::States;
 pub use chain::{Operand, Step, can_chain};
+pub use group::Groups;
+pub use rows::Rows;
 pub use scalar::Argument;
+pub use stream::{Pulled, Stream};
+pub use window::Loaded;
 
 use std::any::Any;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -52,6 +63,10 @@ pub struct Instance {
     functions: Vec<Entry>,
     /// Start and size of the arena that arguments are written into.
     arena: (u32, usize),
+    /// How often the arena was written: what was laid out before the last time is gone.
+    placed: u64,
+    /// Handles of aggregates that are open, with their functions.
+    handles: HashSet<(usize, i32)>,
     poisoned: bool,
     timings: Timings,
     meter: Meter,
@@ -69,6 +84,7 @@ struct Entry {
 }
 
 /// Where the arguments of a call lie in the guest's memory.
+#[derive(Debug)]
 struct Laid {
     /// The arguments' structs.
     base: u32,
@@ -177,6 +193,8 @@ impl Instance {
             guest,
             functions: entries.collect(),
             arena: (0, 0),
+            placed: 0,
+            handles: HashSet::new(),
             poisoned: false,
             timings: Timings::default(),
             meter: Meter::new(module.0.manifest.functions.len(), 0),
@@ -237,6 +255,21 @@ impl Instance {
         &self.store.data().counters
     }
 
+    /// Bytes of the guest's memory; it never shrinks.
+    pub fn memory_bytes(&self) -> usize {
+        self.memory.data_size(&self.store)
+    }
+
+    /// What its memory may grow to.
+    pub fn memory_limit(&self) -> usize {
+        self.store.data().memory_limit
+    }
+
+    /// Whether it failed and must be thrown away.
+    pub fn is_poisoned(&self) -> bool {
+        self.poisoned
+    }
+
     /// An export of a function: the prefix of the ABI and the function's name. Found once.
     fn export<P: WasmParams, R: WasmResults>(
         &mut self,
@@ -289,9 +322,23 @@ impl Instance {
         let plan = Plan::new(sources, outs, &sizes);
         // The guest needs room for its result, too.
         let fits = plan.size <= self.store.data().memory_limit / 4 && rows <= limits::ROWS;
-        if !(fits || rows == 1) || !self.reserve(plan.size)? {
+        if !(fits || rows == 1) {
             return Ok(None);
         }
+        self.lay(&plan, sources, extras)
+    }
+
+    /// Lays arguments out as planned. `None` when the guest has no memory for them.
+    fn lay(
+        &mut self,
+        plan: &Plan,
+        sources: &[Source<'_>],
+        extras: &[&[u8]],
+    ) -> Result<Option<Laid>, Error> {
+        if !self.reserve(plan.size)? {
+            return Ok(None);
+        }
+        self.placed += 1;
         let base = self.arena.0;
         let arena = &mut self.memory.data_mut(&mut self.store)[base as usize..][..plan.size];
         plan.write(sources, arena, base, self.release);
@@ -393,6 +440,13 @@ impl Instance {
         let trapped = matches!(error, Error::Trap { .. });
         self.meter.fail(trapped, &mut self.timings);
         error
+    }
+
+    /// What the guest gave does not hold.
+    fn broken<T>(&mut self, message: String) -> Result<T, Error> {
+        self.poisoned = true;
+        self.meter.reject();
+        Err(Error::Output(message))
     }
 
     fn succeeded(&mut self, status: i32) -> Result<(), Error> {

@@ -31,18 +31,31 @@ mod usage;
 mod write;
 
 #[cfg(test)]
+mod aggregate_tests;
+#[cfg(test)]
+mod chain_tests;
+#[cfg(test)]
+mod crossing_tests;
+#[cfg(test)]
 mod read_tests;
+#[cfg(test)]
+mod stream_tests;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod window_tests;
 
 pub use compile::{CompilerSettings, compile_role};
 pub use context::{Cancellation, Context, LogSink};
 pub use error::{Error, Frame, Trap};
 pub use function::{Function, FunctionKind, Monotonic, Parameter, ParameterType};
 pub use inspect::{Inspection, digest, inspect};
-pub use instance::{Argument, Instance, Operand, Step, Timings, can_chain};
+pub use instance::{
+    Argument, Groups, Instance, Loaded, Operand, Pulled, Rows, States, Step, Stream, Timings,
+    can_chain,
+};
 pub use manifest::{Capabilities, HttpPlace, Manifest};
 pub use sandbox::{CompileCounts, Module, Sandbox, Settings, Stats};
 pub use types::{format_of, parse_format, sql_name};

@@ -53,7 +53,8 @@ pub(crate) fn config(effort: Effort, lines: Lines, stack_bytes: usize) -> Config
         .parallel_compilation(false)
         .wasm_backtrace_max_frames(NonZeroUsize::new(limits::FRAMES))
         .wasm_backtrace_details(WasmBacktraceDetails::Disable);
-    // Inlining makes small guest functions (libm above all) a fifth faster.
+    // Inlining makes small guest functions (libm above all) a fifth faster. Code is only loaded when
+    // it was compiled with the inlining that the engine has.
     config.compiler_inlining(match lines {
         Lines::Forgotten => wasmtime::Inlining::Yes,
         Lines::Kept => wasmtime::Inlining::No,
@@ -170,4 +171,28 @@ impl Drop for Clock {
 /// Locks; the data behind our locks stays whole even if a holder panicked.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[allow(unsafe_code, reason = "loading compiled code is what is tested")]
+    fn code_of_every_effort_loads() {
+        let (stack, wasm) = (512 << 10, wat::parse_str("(module (func (export \"f\")))"));
+        let wasm = wasm.expect("text");
+        let engine = engine(stack, 1 << 20, 1).expect("starts");
+        for effort in [Effort::Full, Effort::Least] {
+            let compiler = Engine::new(&config(effort, stack)).expect("a compiler");
+            let code = compiler.precompile_module(&wasm).expect("compiles");
+            // SAFETY: the code was made by this very library, two lines above.
+            let loaded = unsafe { wasmtime::Module::deserialize(&engine, &code) };
+            assert!(
+                loaded.is_ok(),
+                "{effort:?}: {:#}",
+                loaded.expect_err("refused")
+            );
+        }
+    }
 }

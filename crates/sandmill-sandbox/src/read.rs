@@ -1,182 +1,212 @@
-//! Checks the array that a guest returned and copies it out. Everything here is hostile: the struct
+//! Checks the array that a guest returned and copies it out. Everything here is hostile: each struct
 //! is read once, all arithmetic is checked, nothing is handed to arrow before it is known to hold.
+//!
+//! How deep structs are followed is a matter of the type that the manifest gives, never of what they
+//! say; a cycle of children therefore ends where the type ends. What many structs may say of the same
+//! bytes is bounded by a [`Budget`].
+
+mod header;
+mod nested;
+mod text;
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, ArrowPrimitiveType, BinaryArray, BooleanArray, Decimal128Array,
-    PrimitiveArray, StringArray,
+    Array, ArrayRef, ArrowPrimitiveType, BooleanArray, FixedSizeBinaryArray, NullArray,
+    PrimitiveArray, downcast_primitive,
 };
-use arrow::buffer::{BooleanBuffer, Buffer, MutableBuffer, NullBuffer, OffsetBuffer, ScalarBuffer};
+use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer, ScalarBuffer};
 use arrow::datatypes::*;
-use sandmill_abi::ARRAY_SIZE;
 
 use crate::error::Error;
-
-/// The fields of the returned struct that count.
-struct Header {
-    rows: usize,
-    null_count: i64,
-    /// Elements before the first one.
-    offset: usize,
-    buffers: [u32; 3],
-}
+use header::{Expect, Header};
 
 fn wrong<T>(message: impl Into<String>) -> Result<T, Error> {
     Err(Error::Output(message.into()))
 }
 
-/// The part of guest memory from `start`, `length` bytes long.
-fn range<'a>(
-    memory: &'a [u8],
-    what: &str,
-    start: u32,
-    skip: usize,
-    length: usize,
-) -> Result<&'a [u8], Error> {
-    let start = (start as usize).checked_add(skip);
-    let found = start.and_then(|start| memory.get(start..start.checked_add(length)?));
-    found.ok_or_else(|| Error::Output(format!("the {what} lie outside of its memory")))
-}
+/// Bytes that a result may say it has, however small the guest's memory is.
+const DECLARED: usize = 256 << 20;
 
-impl Header {
-    fn read(memory: &[u8], out: usize, rows: usize, buffers: usize) -> Result<Self, Error> {
-        let Some(bytes) = memory
-            .get(out..)
-            .and_then(<[u8]>::first_chunk::<{ ARRAY_SIZE as usize }>)
-        else {
-            return wrong("the result lies outside of its memory");
-        };
-        // One copy, because nothing may change between check and use.
-        let bytes = *bytes;
-        let long = |at: usize| {
-            let mut value = [0; 8];
-            value.copy_from_slice(&bytes[at..at + 8]);
-            i64::from_le_bytes(value)
-        };
-        let word = |at: usize| {
-            u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
-        };
-        if usize::try_from(long(0)) != Ok(rows) {
-            return wrong(format!("it has {} rows, expected {rows}", long(0)));
-        }
-        let offset = match u32::try_from(long(16)) {
-            Ok(offset) if offset <= i32::MAX as u32 => offset as usize,
-            _ => return wrong(format!("its offset is {}", long(16))),
-        };
-        if usize::try_from(long(24)) != Ok(buffers) {
-            return wrong(format!("it has {} buffers, expected {buffers}", long(24)));
-        }
-        if long(32) != 0 || word(48) != 0 {
-            return wrong("it has children or a dictionary, which its type does not have");
-        }
-        let pointers = range(memory, "buffer pointers", word(40), 0, buffers * 4)?;
-        let mut found = [0; 3];
-        for (pointer, bytes) in found.iter_mut().zip(pointers.chunks_exact(4)) {
-            *pointer = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
-        }
-        Ok(Self {
-            rows,
-            null_count: long(8),
-            offset,
-            buffers: found,
-        })
+/// How many bytes the results of one call may still say they have. Bytes count as often as they are
+/// pointed at: a thousand columns over one buffer of 64 MiB would be 64 GiB here. An honest guest
+/// does not point at all of its memory four times.
+pub(crate) struct Budget(usize);
+
+impl Budget {
+    /// The budget of a guest with so much memory.
+    pub(crate) fn new(memory: &[u8]) -> Self {
+        Self(memory.len().saturating_mul(4).max(DECLARED))
     }
 
-    fn nulls(&self, memory: &[u8]) -> Result<Option<NullBuffer>, Error> {
-        if self.null_count < -1 || self.null_count > self.rows as i64 {
-            return wrong(format!("its null count is {}", self.null_count));
+    #[cfg(test)]
+    pub(crate) fn of(bytes: usize) -> Self {
+        Self(bytes)
+    }
+}
+
+/// Reads the structs of one call.
+struct Reader<'m, 'b> {
+    memory: &'m [u8],
+    budget: &'b mut Budget,
+}
+
+impl<'m> Reader<'m, '_> {
+    /// Takes bytes from the budget, before they are copied.
+    fn charge(&mut self, bytes: usize) -> Result<(), Error> {
+        match self.budget.0.checked_sub(bytes) {
+            Some(left) => self.budget.0 = left,
+            None => return wrong("it says it has more bytes than a result may have"),
         }
-        if self.buffers[0] == 0 {
-            if self.null_count > 0 {
+        Ok(())
+    }
+
+    /// The part of guest memory at `start`, without its first `skip` bytes, `length` bytes long.
+    fn range(
+        &mut self,
+        what: &str,
+        start: u32,
+        skip: usize,
+        length: usize,
+    ) -> Result<&'m [u8], Error> {
+        if start == 0 {
+            return match length {
+                0 => Ok(&[]),
+                _ => wrong(format!("the {what} are missing")),
+            };
+        }
+        let start = (start as usize).checked_add(skip);
+        let found = start.and_then(|start| self.memory.get(start..start.checked_add(length)?));
+        let Some(found) = found else {
+            return wrong(format!("the {what} lie outside of its memory"));
+        };
+        self.charge(length)?;
+        Ok(found)
+    }
+
+    fn nulls(&mut self, header: &Header) -> Result<Option<NullBuffer>, Error> {
+        if header.buffers[0] == 0 {
+            if header.null_count > 0 {
                 return wrong("it counts nulls but has no validity bitmap");
             }
             return Ok(None);
         }
-        let nulls = NullBuffer::new(self.bits(memory, "validity bits", 0)?);
+        let nulls = NullBuffer::new(self.bits(header, "validity bits", 0)?);
         Ok((nulls.null_count() > 0).then_some(nulls))
     }
 
-    fn bits(&self, memory: &[u8], what: &str, buffer: usize) -> Result<BooleanBuffer, Error> {
-        let (skip, first) = (self.offset / 8, self.offset % 8);
-        let bytes = range(
-            memory,
-            what,
-            self.pointer(what, buffer)?,
-            skip,
-            (first + self.rows).div_ceil(8),
-        )?;
+    fn bits(&mut self, header: &Header, what: &str, buffer: usize) -> Result<BooleanBuffer, Error> {
+        let (skip, first) = (header.offset / 8, header.offset % 8);
+        let length = (first + header.rows).div_ceil(8);
+        let length = if header.rows == 0 { 0 } else { length };
+        let bytes = self.range(what, header.buffers[buffer], skip, length)?;
+        let first = if header.rows == 0 { 0 } else { first };
         Ok(BooleanBuffer::new(
             Buffer::from_slice_ref(bytes),
             first,
-            self.rows,
+            header.rows,
         ))
+    }
+
+    /// Values of `width` bytes.
+    fn values(&mut self, header: &Header, width: usize) -> Result<Buffer, Error> {
+        let skip = header.offset.checked_mul(width);
+        let (Some(skip), Some(length)) = (skip, header.rows.checked_mul(width)) else {
+            return wrong("the values lie outside of its memory");
+        };
+        let bytes = self.range("values", header.buffers[1], skip, length)?;
+        Ok(Buffer::from_slice_ref(bytes))
     }
 
     fn fixed<T: ArrowPrimitiveType>(
-        &self,
-        memory: &[u8],
+        &mut self,
+        header: &Header,
     ) -> Result<ScalarBuffer<T::Native>, Error> {
-        let width = size_of::<T::Native>();
-        // Offset and rows are below 2^31, so this stays far below 2^64.
-        let (skip, length) = (self.offset * width, self.rows * width);
-        let bytes = range(memory, "values", self.pointer("values", 1)?, skip, length)?;
-        Ok(ScalarBuffer::new(
-            Buffer::from_slice_ref(bytes),
-            0,
-            self.rows,
-        ))
+        let values = self.values(header, size_of::<T::Native>())?;
+        Ok(ScalarBuffer::new(values, 0, header.rows))
     }
 
-    fn pointer(&self, what: &str, buffer: usize) -> Result<u32, Error> {
-        match self.buffers[buffer] {
-            0 => wrong(format!("the {what} are missing")),
-            pointer => Ok(pointer),
+    /// Reads the array whose struct lies at `at`. Where `mask` is NULL, so is the array, whatever
+    /// the guest wrote there.
+    fn array(
+        &mut self,
+        at: u32,
+        ty: &DataType,
+        expect: Expect,
+        mask: Option<&NullBuffer>,
+    ) -> Result<ArrayRef, Error> {
+        let header = Header::read(self, at, ty, expect)?;
+        if *ty == DataType::Null {
+            // They take no memory here, but wherever they are written.
+            self.charge(header.rows)?;
+            return Ok(Arc::new(NullArray::new(header.rows)));
         }
+        let own = self.nulls(&header)?;
+        let nulls = NullBuffer::union(own.as_ref(), mask);
+        macro_rules! fixed {
+            ($t:ty) => {
+                self.primitive::<$t>(&header, ty, nulls)?
+            };
+        }
+        Ok(downcast_primitive! {
+            ty => (fixed),
+            DataType::Boolean => {
+                Arc::new(BooleanArray::new(self.bits(&header, "values", 1)?, nulls))
+            },
+            DataType::Utf8 => self.text::<i32>(&header, nulls)?,
+            DataType::LargeUtf8 => self.text::<i64>(&header, nulls)?,
+            DataType::Binary => self.binary::<i32>(&header, nulls)?,
+            DataType::LargeBinary => self.binary::<i64>(&header, nulls)?,
+            DataType::Utf8View => self.views::<StringViewType>(&header, nulls)?,
+            DataType::BinaryView => self.views::<BinaryViewType>(&header, nulls)?,
+            DataType::FixedSizeBinary(size) => {
+                let width = usize::try_from(*size).unwrap_or(0);
+                let values = self.values(&header, width)?;
+                let array =
+                    FixedSizeBinaryArray::try_new_with_len(*size, values, nulls, header.rows);
+                Arc::new(array.map_err(refused)?)
+            },
+            _ => self.nested(&header, ty, nulls)?,
+        })
     }
 
-    /// Offsets from 0 and the bytes that they cover.
-    #[allow(
-        unsafe_code,
-        reason = "arrow would check the offsets a second time, at a quarter of a nanosecond a row"
-    )]
-    fn bytes<'a>(&self, memory: &'a [u8]) -> Result<(OffsetBuffer<i32>, &'a [u8]), Error> {
-        let length = (self.rows + 1) * 4;
-        let raw = range(
-            memory,
-            "offsets",
-            self.pointer("offsets", 1)?,
-            self.offset * 4,
-            length,
-        )?;
-        // The host's own copy, which the guest cannot change after the check.
-        let mut offsets = ScalarBuffer::<i32>::from(Buffer::from_slice_ref(raw));
-        // Sign bits, without branches: of the offsets, and of their differences, which cannot
-        // overflow while no offset is negative.
-        let pairs = offsets.iter().zip(&offsets[1..]);
-        let signs = pairs.fold(offsets[0], |signs, (a, b)| signs | b | b.wrapping_sub(*a));
-        let (first, last) = (offsets[0], offsets[self.rows]);
-        if signs < 0 {
-            return wrong("its offsets are negative or fall");
-        }
-        if first != 0 {
-            offsets = offsets.iter().map(|offset| offset - first).collect();
-        }
-        let values = match (last - first) as usize {
-            0 => &[][..],
-            length => range(
-                memory,
-                "bytes",
-                self.pointer("bytes", 2)?,
-                first as usize,
-                length,
-            )?,
-        };
-        // SAFETY: `rows + 1` offsets, at least one; the first is 0 now, none is negative, none is
-        // less than the one before.
-        Ok((unsafe { OffsetBuffer::new_unchecked(offsets) }, values))
+    fn primitive<T: ArrowPrimitiveType>(
+        &mut self,
+        header: &Header,
+        ty: &DataType,
+        nulls: Option<NullBuffer>,
+    ) -> Result<ArrayRef, Error> {
+        let array = PrimitiveArray::<T>::new(self.fixed::<T>(header)?, nulls);
+        Ok(match ty {
+            DataType::Decimal128(precision, scale) => {
+                decimal::<Decimal128Type>(&array, *precision, *scale)?
+            }
+            DataType::Decimal256(precision, scale) => {
+                decimal::<Decimal256Type>(&array, *precision, *scale)?
+            }
+            DataType::Timestamp(..) => Arc::new(array.with_data_type(ty.clone())),
+            _ => Arc::new(array),
+        })
     }
+}
+
+fn decimal<T: DecimalType>(array: &dyn Array, precision: u8, scale: i8) -> Result<ArrayRef, Error> {
+    let array = array.as_any().downcast_ref::<PrimitiveArray<T>>();
+    let array = array.ok_or_else(|| Error::Internal("a decimal has another width".into()))?;
+    let array = array
+        .clone()
+        .with_precision_and_scale(precision, scale)
+        .map_err(|e| Error::Internal(e.to_string()))?;
+    if array.validate_decimal_precision(precision).is_err() {
+        return wrong(format!("a value has more than {precision} digits"));
+    }
+    Ok(Arc::new(array))
+}
+
+/// What arrow's own checks say.
+fn refused(error: arrow::error::ArrowError) -> Error {
+    Error::Output(error.to_string())
 }
 
 /// What a result must keep.
@@ -189,126 +219,51 @@ pub(crate) struct Promise<'a> {
     pub input: Option<NullBuffer>,
 }
 
-/// Reads the array whose struct lies at `out`.
+/// Reads the array whose struct lies at `out`: the only result of a call.
 ///
 /// # Errors
 /// `Output`, saying what does not hold.
 pub(crate) fn read(memory: &[u8], out: u32, promise: Promise<'_>) -> Result<ArrayRef, Error> {
-    let buffers = match promise.returns {
-        DataType::Utf8 | DataType::Binary => 3,
-        _ => 2,
-    };
-    let header = Header::read(memory, out as usize, promise.rows, buffers)?;
-    let own = header.nulls(memory)?;
-    let nulls = NullBuffer::union(own.as_ref(), promise.input.as_ref());
+    read_within(memory, out, promise, &mut Budget::new(memory))
+}
+
+/// Reads one of several results of a call, which share a budget.
+///
+/// # Errors
+/// `Output`, saying what does not hold.
+pub(crate) fn read_within(
+    memory: &[u8],
+    out: u32,
+    promise: Promise<'_>,
+    budget: &mut Budget,
+) -> Result<ArrayRef, Error> {
+    let mut reader = Reader { memory, budget };
+    let input = promise.input.as_ref();
+    let array = reader.array(out, promise.returns, Expect::Rows(promise.rows), input)?;
     if !promise.nullable {
-        let count = |nulls: &Option<NullBuffer>| nulls.as_ref().map_or(0, NullBuffer::null_count);
-        if count(&nulls) != count(&promise.input) {
+        let expected = input.map_or(0, NullBuffer::null_count);
+        if logical_nulls(&array) != expected {
             return wrong("it has NULL in rows where its manifest promises a value");
         }
     }
-    macro_rules! fixed {
-        ($($t:ty),*) => {
-            match promise.returns {
-                $(x if *x == <$t>::DATA_TYPE => {
-                    Arc::new(PrimitiveArray::<$t>::new(header.fixed::<$t>(memory)?, nulls)) as ArrayRef
-                })*
-                other => return wrong(format!("its type {other} is not known")),
-            }
-        };
-    }
-    macro_rules! stamp {
-        ($t:ty, $zone:expr) => {
-            Arc::new(
-                PrimitiveArray::<$t>::new(header.fixed::<$t>(memory)?, nulls)
-                    .with_timezone_opt($zone.clone()),
-            ) as ArrayRef
-        };
-    }
-    Ok(match promise.returns {
-        DataType::Boolean => Arc::new(BooleanArray::new(header.bits(memory, "values", 1)?, nulls)),
-        DataType::Utf8 => text(&header, memory, nulls)?,
-        DataType::Binary => {
-            let (offsets, values) = header.bytes(memory)?;
-            Arc::new(BinaryArray::new(
-                offsets,
-                Buffer::from_slice_ref(values),
-                nulls,
-            ))
-        }
-        DataType::Decimal128(precision, scale) => {
-            let array = Decimal128Array::new(header.fixed::<Decimal128Type>(memory)?, nulls);
-            let array = array.with_precision_and_scale(*precision, *scale);
-            let array = array.map_err(|e| Error::Internal(e.to_string()))?;
-            if array.validate_decimal_precision(*precision).is_err() {
-                return wrong(format!("a value has more than {precision} digits"));
-            }
-            Arc::new(array)
-        }
-        DataType::Timestamp(TimeUnit::Second, zone) => stamp!(TimestampSecondType, zone),
-        DataType::Timestamp(TimeUnit::Millisecond, zone) => stamp!(TimestampMillisecondType, zone),
-        DataType::Timestamp(TimeUnit::Microsecond, zone) => stamp!(TimestampMicrosecondType, zone),
-        DataType::Timestamp(TimeUnit::Nanosecond, zone) => stamp!(TimestampNanosecondType, zone),
-        _ => fixed!(
-            Int8Type,
-            Int16Type,
-            Int32Type,
-            Int64Type,
-            UInt8Type,
-            UInt16Type,
-            UInt32Type,
-            UInt64Type,
-            Float32Type,
-            Float64Type,
-            Date32Type
-        ),
-    })
+    Ok(array)
 }
 
-#[allow(
-    unsafe_code,
-    reason = "arrow would check the UTF-8 a second time, at half the cost of a call"
-)]
-fn text(header: &Header, memory: &[u8], nulls: Option<NullBuffer>) -> Result<ArrayRef, Error> {
-    let (offsets, values) = header.bytes(memory)?;
-    let (values, is_ascii) = copied(values);
-    if !is_ascii {
-        if simdutf8::basic::from_utf8(&values).is_err() {
-            return wrong("its text is not UTF-8");
-        }
-        let inside = |at: &i32| {
-            values
-                .get(*at as usize)
-                .is_some_and(|byte| (byte & 0xc0) == 0x80)
-        };
-        if offsets.iter().any(inside) {
-            return wrong("a text begins or ends inside of a character");
-        }
+/// How many rows are NULL, also through a dictionary.
+fn logical_nulls(array: &dyn Array) -> usize {
+    match array.data_type() {
+        DataType::Null | DataType::Dictionary(..) => array.logical_null_count(),
+        _ => array.null_count(),
     }
-    // SAFETY: `Header::bytes` made offsets that start at 0, never fall and end at the length of
-    // `values`; the bytes checked above are the host's own copy, valid UTF-8 (or ASCII) as a whole,
-    // and no offset lies inside of a character, so every slice is valid UTF-8; `nulls`, if present,
-    // has one bit for each row. The property test in `tests` compares with `validate_full`.
-    Ok(Arc::new(unsafe {
-        StringArray::new_unchecked(offsets, values, nulls)
-    }))
-}
-
-/// A copy, and whether it is ASCII: looked at piece by piece, while each is near.
-fn copied(bytes: &[u8]) -> (Buffer, bool) {
-    let mut copy = MutableBuffer::with_capacity(bytes.len());
-    let mut is_ascii = true;
-    for piece in bytes.chunks(8192) {
-        let start = copy.len();
-        copy.extend_from_slice(piece);
-        is_ascii &= copy[start..].is_ascii();
-    }
-    (copy.into(), is_ascii)
 }
 
 /// Nulls of the strict arguments together: the rows whose result is NULL whatever the guest says.
 pub(crate) fn strict_nulls<'a>(arrays: impl Iterator<Item = &'a dyn Array>) -> Option<NullBuffer> {
     arrays.fold(None, |all, array| {
+        // The NULLs of these two types are not those of a bitmap.
+        if let DataType::Null | DataType::Dictionary(..) = array.data_type() {
+            return NullBuffer::union(all.as_ref(), array.logical_nulls().as_ref());
+        }
         let own = array.nulls().filter(|nulls| nulls.null_count() > 0);
         match (all, own) {
             (None, own) => own.cloned(),

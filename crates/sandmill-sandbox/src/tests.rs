@@ -505,3 +505,24 @@ fn allocations_that_lie_are_refused() {
         );
     }
 }
+
+#[test]
+fn runtimes_that_wait_and_look_for_folders_go_on() {
+    let text = format!(
+        r#"(import "wasi_snapshot_preview1" "sched_yield" (func $yield (result i32)))
+        (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))
+        (import "wasi_snapshot_preview1" "fd_prestat_get" (func $folder (param i32 i32) (result i32)))
+        {RUNTIME}
+        (func (export "sm_scalar.f") (param $args i32) (param $rows i32) (param $out i32) (result i32)
+            (i64.store (i32.const 1072) (i64.const 7))
+            (if (call $yield) (then (return (i32.const 1))))
+            (if (call $poll (i32.const 1024) (i32.const 2048) (i32.const 2) (i32.const 4096)) (then (return (i32.const 2))))
+            (if (i32.ne (i32.load (i32.const 4096)) (i32.const 2)) (then (return (i32.const 3))))
+            (if (i64.ne (i64.load (i32.const 2080)) (i64.const 7)) (then (return (i32.const 4))))
+            (if (i32.ne (call $folder (i32.const 3) (i32.const 0)) (i32.const 8)) (then (return (i32.const 5))))
+            {ECHO})"#
+    );
+    let wasm = module(Some(&manifest("f", "l", "l")), &text);
+    let result = call(&wasm, &longs()).expect("computed");
+    assert_eq!(result.as_primitive::<Int64Type>(), &longs());
+}

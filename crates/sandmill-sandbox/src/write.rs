@@ -1,167 +1,21 @@
 //! Lays arguments out in the guest's memory.
 
+mod schema;
+mod source;
+mod text;
+
 use std::ops::Range;
 
-use arrow::array::{Array, ArrayRef, AsArray, ByteView};
-use arrow::buffer::NullBuffer;
-use arrow::datatypes::*;
-use arrow::datatypes::{DataType, TimeUnit};
+use arrow::array::{Array, ArrayRef};
+use arrow::buffer::BooleanBuffer;
 use sandmill_abi::{ARRAY_SIZE, BUFFER_ALIGN};
 
-use crate::error::Error;
+pub(crate) use source::Source;
+use source::{Offsets, Values};
 
-/// Bytes that may be written past the end of a text buffer: short views are copied whole.
-const SLACK: usize = 16;
-
-/// The buffers of one argument, seen from the host.
-pub(crate) struct Source<'a> {
-    length: usize,
-    nulls: Option<&'a NullBuffer>,
-    values: Values<'a>,
-}
-
-enum Values<'a> {
-    /// Booleans: bits and the first bit.
-    Bits(&'a arrow::buffer::BooleanBuffer),
-    /// Values of a fixed width, without the array's offset.
-    Fixed(&'a [u8]),
-    /// Offsets of 32 bits and bytes.
-    Small(&'a [i32], &'a [u8]),
-    /// Offsets of 64 bits and bytes.
-    Large(&'a [i64], &'a [u8]),
-    /// Views and their buffers.
-    Views(&'a [u128], &'a [arrow::buffer::Buffer], usize),
-}
-
-impl<'a> Source<'a> {
-    /// Sees an array as the type `expected` of the manifest.
-    ///
-    /// # Errors
-    /// `Arguments` when the array is of another type: the planner should have cast it.
-    pub(crate) fn new(array: &'a dyn Array, expected: &DataType) -> Result<Self, Error> {
-        let values = values(array, expected).ok_or_else(|| {
-            Error::Arguments(format!(
-                "an argument is {}, expected {expected}",
-                array.data_type()
-            ))
-        })?;
-        let nulls = array.nulls().filter(|nulls| nulls.null_count() > 0);
-        Ok(Self {
-            length: array.len(),
-            nulls,
-            values,
-        })
-    }
-
-    /// Bytes of each buffer: validity, values or offsets, bytes. 0 means that there is none.
-    fn sizes(&self) -> [usize; 3] {
-        let bits = self.length.div_ceil(8);
-        let validity = if self.nulls.is_some() { bits } else { 0 };
-        let offsets = (self.length + 1) * 4;
-        let (first, second) = match &self.values {
-            Values::Bits(_) => (bits, 0),
-            Values::Fixed(bytes) => (bytes.len(), 0),
-            Values::Small(source, _) => {
-                (offsets, (source[self.length] - source[0]) as usize + SLACK)
-            }
-            Values::Large(source, _) => {
-                (offsets, (source[self.length] - source[0]) as usize + SLACK)
-            }
-            Values::Views(_, _, total) => (offsets, total + SLACK),
-        };
-        [validity, first, second]
-    }
-
-    fn buffers(&self) -> usize {
-        match self.values {
-            Values::Bits(_) | Values::Fixed(_) => 2,
-            _ => 3,
-        }
-    }
-}
-
-fn values<'a>(array: &'a dyn Array, expected: &DataType) -> Option<Values<'a>> {
-    macro_rules! fixed {
-        ($($t:ty),*) => {
-            match expected {
-                $(x if *x == <$t>::DATA_TYPE => {
-                    Values::Fixed(array.as_primitive_opt::<$t>()?.values().inner().as_slice())
-                })*
-                _ => return None,
-            }
-        };
-    }
-    Some(match (expected, array.data_type()) {
-        (DataType::Boolean, _) => Values::Bits(array.as_boolean_opt()?.values()),
-        (DataType::Utf8, DataType::Utf8) => {
-            let array = array.as_string_opt::<i32>()?;
-            Values::Small(array.value_offsets(), array.value_data())
-        }
-        (DataType::Utf8, DataType::LargeUtf8) => {
-            let array = array.as_string_opt::<i64>()?;
-            Values::Large(array.value_offsets(), array.value_data())
-        }
-        (DataType::Utf8, DataType::Utf8View) => {
-            let array = array.as_string_view_opt()?;
-            Values::Views(array.views(), array.data_buffers(), lengths(array.views()))
-        }
-        (DataType::Binary, DataType::Binary) => {
-            let array = array.as_binary_opt::<i32>()?;
-            Values::Small(array.value_offsets(), array.value_data())
-        }
-        (DataType::Binary, DataType::LargeBinary) => {
-            let array = array.as_binary_opt::<i64>()?;
-            Values::Large(array.value_offsets(), array.value_data())
-        }
-        (DataType::Binary, DataType::BinaryView) => {
-            let array = array.as_binary_view_opt()?;
-            Values::Views(array.views(), array.data_buffers(), lengths(array.views()))
-        }
-        (DataType::Decimal128(..), found) if found == expected => Values::Fixed(
-            array
-                .as_primitive_opt::<Decimal128Type>()?
-                .values()
-                .inner()
-                .as_slice(),
-        ),
-        (DataType::Timestamp(unit, _), found) if found == expected => Values::Fixed(match unit {
-            TimeUnit::Second => array
-                .as_primitive_opt::<TimestampSecondType>()?
-                .values()
-                .inner(),
-            TimeUnit::Millisecond => array
-                .as_primitive_opt::<TimestampMillisecondType>()?
-                .values()
-                .inner(),
-            TimeUnit::Microsecond => array
-                .as_primitive_opt::<TimestampMicrosecondType>()?
-                .values()
-                .inner(),
-            TimeUnit::Nanosecond => array
-                .as_primitive_opt::<TimestampNanosecondType>()?
-                .values()
-                .inner(),
-        }),
-        _ => fixed!(
-            Int8Type,
-            Int16Type,
-            Int32Type,
-            Int64Type,
-            UInt8Type,
-            UInt16Type,
-            UInt32Type,
-            UInt64Type,
-            Float32Type,
-            Float64Type,
-            Date32Type
-        ),
-    })
-}
-
-fn lengths(views: &[u128]) -> usize {
-    // The low 32 bits of a view are its length.
-    views.iter().map(|view| *view as u32 as usize).sum()
-}
+const STRUCT: usize = ARRAY_SIZE as usize;
+/// Buffer pointers of one struct: at most validity, views, bytes, lengths.
+const POINTERS: usize = 4 * 4;
 
 /// Where everything of one call lies, relative to the start of the arena.
 pub(crate) struct Plan {
@@ -172,33 +26,83 @@ pub(crate) struct Plan {
     outs: usize,
     /// Bytes of the whole.
     pub size: usize,
+    /// Validity, values or offsets, bytes: of each array, parents before their children.
     buffers: Vec<[Range<usize>; 3]>,
     pointers: usize,
+    /// The structs of arrays inside of others, side by side.
+    inner: usize,
+    /// The pointers to them.
+    links: usize,
+    /// Where the schemas of arguments with open types lie, in their order.
+    schemas: Vec<Range<usize>>,
+}
+
+/// How far writing has come.
+#[derive(Default)]
+struct Cursor {
+    node: usize,
+    inner: usize,
+    link: usize,
+}
+
+/// The arena while it is written.
+struct Arena<'a> {
+    bytes: &'a mut [u8],
+    base: u32,
+    release: u32,
+}
+
+impl Arena<'_> {
+    fn address(&self, at: usize) -> u32 {
+        self.base + at as u32
+    }
+
+    fn word(&mut self, at: usize, value: u32) {
+        self.bytes[at..at + 4].copy_from_slice(&value.to_le_bytes());
+    }
 }
 
 impl Plan {
     /// Room for `sources`, the structs of `outs` results, and plain bytes of the sizes `extras`.
     pub(crate) fn new(sources: &[Source<'_>], outs: usize, extras: &[usize]) -> Self {
+        let inner: usize = sources.iter().map(Source::inner).sum();
+        let nodes = sources.len() + inner;
         let mut plan = Self {
             out: 0,
             outs,
             extras: Vec::with_capacity(extras.len()),
             size: 0,
-            buffers: Vec::with_capacity(sources.len()),
+            buffers: Vec::with_capacity(nodes),
             pointers: 0,
+            inner: 0,
+            links: 0,
+            schemas: Vec::new(),
         };
-        plan.size = sources.len() * ARRAY_SIZE as usize;
-        plan.out = plan.take(outs * ARRAY_SIZE as usize).start;
-        plan.pointers = plan.take(sources.len() * 3 * 4).start;
+        plan.size = sources.len() * STRUCT;
+        plan.out = plan.take(outs * STRUCT).start;
+        plan.pointers = plan.take(nodes * POINTERS).start;
+        if inner > 0 {
+            plan.inner = plan.take(inner * STRUCT).start;
+            plan.links = plan.take(inner * 4).start;
+        }
         for source in sources {
-            let ranges = source.sizes().map(|size| plan.take(size));
-            plan.buffers.push(ranges);
+            plan.room(source);
+            if let Some(schema) = &source.schema {
+                let range = plan.take(schema.size());
+                plan.schemas.push(range);
+            }
         }
         for size in extras {
             let range = plan.take(*size);
             plan.extras.push(range);
         }
         plan
+    }
+
+    fn room(&mut self, source: &Source<'_>) {
+        let ranges = source.sizes().map(|size| self.take(size));
+        self.buffers.push(ranges);
+        source.inside().for_each(|inside| self.room(inside));
     }
 
     fn take(&mut self, size: usize) -> Range<usize> {
@@ -210,83 +114,125 @@ impl Plan {
     /// Writes structs and buffers into `arena`, which lies at `base` in the guest's memory and has
     /// at least `size` bytes. `release` is what the structs carry as their release callback.
     pub(crate) fn write(&self, sources: &[Source<'_>], arena: &mut [u8], base: u32, release: u32) {
-        let address = |at: usize| base + at as u32;
-        arena[self.out..self.out + self.outs * ARRAY_SIZE as usize].fill(0);
-        for (n, (source, ranges)) in sources.iter().zip(&self.buffers).enumerate() {
-            let pointers = self.pointers + n * 12;
-            for (slot, range) in ranges.iter().enumerate() {
-                // The value buffers of an empty column are still there; a missing bitmap is 0.
-                let present = slot > 0 || !range.is_empty();
-                let pointer = if present { address(range.start) } else { 0 };
-                arena[pointers + slot * 4..][..4].copy_from_slice(&pointer.to_le_bytes());
+        arena[self.out..self.out + self.outs * STRUCT].fill(0);
+        let mut arena = Arena {
+            bytes: arena,
+            base,
+            release,
+        };
+        let mut cursor = Cursor::default();
+        let mut schemas = self.schemas.iter();
+        for (n, source) in sources.iter().enumerate() {
+            self.array(source, n * STRUCT, &mut cursor, &mut arena);
+            if let (Some(schema), Some(range)) = (&source.schema, schemas.next()) {
+                let address = arena.address(range.start);
+                schema.write(&mut arena.bytes[range.clone()], address, release);
+                arena.word(n * STRUCT + 56, address);
             }
-            let null_count = source.nulls.map_or(0, NullBuffer::null_count) as i64;
-            let mut header = [0; ARRAY_SIZE as usize];
-            header[0..8].copy_from_slice(&(source.length as i64).to_le_bytes());
-            header[8..16].copy_from_slice(&null_count.to_le_bytes());
-            header[24..32].copy_from_slice(&(source.buffers() as i64).to_le_bytes());
-            header[40..44].copy_from_slice(&address(pointers).to_le_bytes());
-            header[52..56].copy_from_slice(&release.to_le_bytes());
-            arena[n * ARRAY_SIZE as usize..][..ARRAY_SIZE as usize].copy_from_slice(&header);
-            if let Some(nulls) = source.nulls {
-                bits(nulls.inner(), &mut arena[ranges[0].clone()]);
+        }
+    }
+
+    /// Writes one array, with its struct at `at`, and those inside of it.
+    fn array(&self, source: &Source<'_>, at: usize, cursor: &mut Cursor, arena: &mut Arena<'_>) {
+        let ranges = &self.buffers[cursor.node];
+        let pointers = self.pointers + cursor.node * POINTERS;
+        cursor.node += 1;
+        for (slot, range) in ranges.iter().enumerate() {
+            // The value buffers of an empty column are still there; a missing bitmap is 0.
+            let present = slot > 0 || !range.is_empty();
+            let pointer = if present {
+                arena.address(range.start)
+            } else {
+                0
+            };
+            arena.word(pointers + slot * 4, pointer);
+        }
+        let mut header = [0; STRUCT];
+        header[0..8].copy_from_slice(&(source.length as i64).to_le_bytes());
+        header[8..16].copy_from_slice(&(source.null_count() as i64).to_le_bytes());
+        header[24..32].copy_from_slice(&(source.buffers() as i64).to_le_bytes());
+        header[40..44].copy_from_slice(&arena.address(pointers).to_le_bytes());
+        header[52..56].copy_from_slice(&arena.release.to_le_bytes());
+        if !source.children.is_empty() {
+            let (links, count) = (self.links + cursor.link * 4, source.children.len());
+            cursor.link += count;
+            header[32..40].copy_from_slice(&(count as i64).to_le_bytes());
+            header[44..48].copy_from_slice(&arena.address(links).to_le_bytes());
+            for (n, child) in source.children.iter().enumerate() {
+                let at = self.inside(child, cursor, arena);
+                arena.word(links + n * 4, at);
             }
-            let (before, bytes) = arena.split_at_mut(ranges[2].start);
-            let first = &mut before[ranges[1].clone()];
-            let bytes = &mut bytes[..ranges[2].len()];
-            match &source.values {
-                Values::Bits(values) => bits(values, first),
-                Values::Fixed(values) => first.copy_from_slice(values),
-                Values::Small(offsets, data) => {
-                    let start = offsets[0];
-                    for (to, from) in first.chunks_exact_mut(4).zip(&offsets[..=source.length]) {
-                        to.copy_from_slice(&(from - start).to_le_bytes());
-                    }
-                    let data = &data[start as usize..offsets[source.length] as usize];
-                    bytes[..data.len()].copy_from_slice(data);
+        }
+        if let Some(values) = &source.dictionary {
+            let at = self.inside(values, cursor, arena);
+            header[48..52].copy_from_slice(&at.to_le_bytes());
+        }
+        arena.bytes[at..at + STRUCT].copy_from_slice(&header);
+        if let Some(nulls) = &source.nulls {
+            let to = &mut arena.bytes[ranges[0].clone()];
+            bits(nulls.bits, nulls.start, source.length, to);
+        }
+        let (before, tail) = arena.bytes.split_at_mut(ranges[2].start);
+        let (first, tail) = (&mut before[ranges[1].clone()], &mut tail[..ranges[2].len()]);
+        match &source.values {
+            Values::Null | Values::Parent => {}
+            Values::Bits(values, start) => bits(values, *start, source.length, first),
+            Values::Fixed(values) => first.copy_from_slice(values),
+            Values::Text(text, layout) => {
+                text.write(*layout, first, tail);
+                if *layout == text::Layout::Views {
+                    // The lengths of the data buffers lie before the only one.
+                    let lengths = arena.address(ranges[2].start);
+                    arena.word(pointers + 8, lengths + text::LENGTHS as u32);
+                    arena.word(pointers + 12, lengths);
                 }
-                Values::Large(offsets, data) => {
-                    let start = offsets[0];
-                    for (to, from) in first.chunks_exact_mut(4).zip(&offsets[..=source.length]) {
-                        to.copy_from_slice(&((from - start) as i32).to_le_bytes());
-                    }
-                    let data = &data[start as usize..offsets[source.length] as usize];
-                    bytes[..data.len()].copy_from_slice(data);
-                }
-                Values::Views(views, buffers, _) => gather(views, buffers, first, bytes),
             }
+            Values::List(offsets, wide) => offsets.write(*wide, first),
+        }
+    }
+
+    /// Writes an array inside of another one; gives the address of its struct.
+    fn inside(&self, source: &Source<'_>, cursor: &mut Cursor, arena: &mut Arena<'_>) -> u32 {
+        let at = self.inner + cursor.inner * STRUCT;
+        cursor.inner += 1;
+        self.array(source, at, cursor, arena);
+        arena.address(at)
+    }
+}
+
+impl Offsets<'_> {
+    /// Offsets from 0, of 64 bits where they are `wide`.
+    fn write(&self, wide: bool, to: &mut [u8]) {
+        match (self, wide) {
+            (Self::Small(from), false) => rebase!(from, to, i32),
+            (Self::Small(from), true) => rebase!(from, to, i64),
+            (Self::Large(from), false) => rebase!(from, to, i32),
+            (Self::Large(from), true) => rebase!(from, to, i64),
         }
     }
 }
 
-fn bits(source: &arrow::buffer::BooleanBuffer, to: &mut [u8]) {
-    let (offset, length) = (source.offset(), source.len());
-    if offset % 8 == 0 {
-        to.copy_from_slice(&source.values()[offset / 8..][..length.div_ceil(8)]);
+/// Offsets of one width into those of another, counted from the first one. What is too large for
+/// the narrow one is too large for any guest, so that it is never written.
+macro_rules! rebase {
+    ($from:expr, $to:expr, $width:ty) => {{
+        let from = *$from;
+        let start = from[0];
+        let slots = $to.chunks_exact_mut(size_of::<$width>());
+        for (slot, offset) in slots.zip(from) {
+            slot.copy_from_slice(&((offset - start) as $width).to_le_bytes());
+        }
+    }};
+}
+use rebase;
+
+fn bits(source: &BooleanBuffer, start: usize, length: usize, to: &mut [u8]) {
+    let (offset, bytes) = (source.offset() + start, length.div_ceil(8));
+    if offset.is_multiple_of(8) {
+        to.copy_from_slice(&source.values()[offset / 8..][..bytes]);
     } else {
-        to.copy_from_slice(&source.sliced().as_slice()[..length.div_ceil(8)]);
-    }
-}
-
-fn gather(views: &[u128], buffers: &[arrow::buffer::Buffer], offsets: &mut [u8], bytes: &mut [u8]) {
-    let mut at = 0usize;
-    let mut slots = offsets.chunks_exact_mut(4);
-    if let Some(first) = slots.next() {
-        first.copy_from_slice(&[0; 4]);
-    }
-    for (view, slot) in views.iter().zip(slots) {
-        let length = *view as u32 as usize;
-        if length <= 12 {
-            // All twelve bytes at once, into the slack: a copy of fixed size is a register move.
-            bytes[at..at + 12].copy_from_slice(&view.to_le_bytes()[4..]);
-        } else {
-            let view = ByteView::from(*view);
-            let start = view.offset as usize;
-            let source = &buffers[view.buffer_index as usize].as_slice()[start..start + length];
-            bytes[at..at + length].copy_from_slice(source);
-        }
-        at += length;
-        slot.copy_from_slice(&(at as i32).to_le_bytes());
+        let aligned = source.slice(start, length).sliced();
+        to.copy_from_slice(&aligned.as_slice()[..bytes]);
     }
 }
 

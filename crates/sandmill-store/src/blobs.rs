@@ -94,7 +94,12 @@ impl Blobs {
     /// Reads a module; `Damaged` when it is no longer what its name says.
     pub fn module_get(&self, tenant: &TenantId, digest: Digest) -> Result<Vec<u8>, Error> {
         let path = self.module(tenant, digest);
-        let wasm = fs::read(&path).map_err(failed(&path))?;
+        let wasm = match fs::read(&path) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                return Err(Error::NotFound(format!("The module {digest}")));
+            }
+            read => read.map_err(failed(&path))?,
+        };
         if Digest::new(Sha256::digest(&wasm).into()) == digest {
             return Ok(wasm);
         }
@@ -102,6 +107,15 @@ impl Blobs {
             what: "module",
             reason: format!("{digest} has other bytes"),
         })
+    }
+
+    /// Removes a module, if it is there.
+    pub fn module_remove(&self, tenant: &TenantId, digest: Digest) -> Result<(), Error> {
+        let path = self.module(tenant, digest);
+        match fs::remove_file(&path) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(failed(&path)(e)),
+            _ => Ok(()),
+        }
     }
 
     /// Makes the empty folder that an attempt writes its result into.
@@ -183,8 +197,10 @@ mod tests {
         let other = TenantId::new("other").expect("legal");
         assert!(matches!(
             blobs.module_get(&other, digest),
-            Err(Error::File { .. })
+            Err(Error::NotFound(_))
         ));
+        blobs.module_remove(&tenant, digest).expect("removed");
+        blobs.module_remove(&tenant, digest).expect("gone already");
     }
 
     #[test]

@@ -14,7 +14,8 @@ mod records;
 mod sqlite;
 
 pub use records::{
-    Change, FunctionRecord, JobFilter, JobRecord, Page, Role, TableRecord, TokenRecord,
+    AliasRecord, Change, FunctionRecord, JobFilter, JobRecord, KeyRecord, Origin, Page, Role,
+    TableRecord, TokenRecord, UsingJob, VersionUsage,
 };
 pub use sqlite::Sqlite;
 
@@ -22,7 +23,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use sandmill_model::{
-    Digest, JobId, JobState, LogLine, ModuleDescription, Progress, TenantId, TokenId, VersionUsage,
+    Digest, JobId, JobState, LogLine, ModuleDescription, Progress, TenantId, TokenId, UsedVersion,
+    VersionRef,
 };
 
 /// Why the store cannot do what it is asked.
@@ -37,6 +39,22 @@ pub enum Error {
     /// Another worker has the job.
     #[error("the job {0} is not this worker's any more")]
     NotOwner(JobId),
+    /// A job that has not ended uses what would be deleted.
+    #[error("jobs that have not ended use {what}")]
+    InUse {
+        /// What would be deleted.
+        what: String,
+        /// Some of the jobs.
+        jobs: Vec<UsingJob>,
+        /// How many there are.
+        count: u64,
+    },
+    /// The tenant takes signed modules only.
+    #[error("the module carries no signature")]
+    Unsigned,
+    /// The key is not among those that the tenant trusts.
+    #[error("the key {0} is not trusted")]
+    Untrusted(String),
     /// The queue is full.
     #[error("{0} jobs wait already")]
     QueueFull(u64),
@@ -67,7 +85,8 @@ pub type Shared = Arc<dyn Store>;
 /// Jobs, functions, tables and tokens. Times are microseconds since 1970.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
-    /// Adds a queued job; `QueueFull` when `limit` jobs of the tenant wait already.
+    /// Adds a queued job; `QueueFull` when `limit` jobs of the tenant wait already, `Conflict` when a
+    /// version that it pins is deleted.
     async fn job_insert(&self, job: &JobRecord, limit: u64) -> Result<(), Error>;
     /// One job.
     async fn job_get(&self, tenant: &TenantId, id: JobId) -> Result<JobRecord, Error>;
@@ -95,7 +114,7 @@ pub trait Store: Send + Sync + 'static {
         owner: &str,
         lease: i64,
         progress: Progress,
-        usage: &[VersionUsage],
+        usage: &[UsedVersion],
     ) -> Result<JobState, Error>;
     /// Changes a job's state; `Conflict` when the table of states forbids it.
     async fn job_change(
@@ -129,24 +148,82 @@ pub trait Store: Send + Sync + 'static {
         limit: u32,
     ) -> Result<Vec<(u64, LogLine)>, Error>;
 
-    /// Adds a version of each function of a module. A function whose newest version is the same
-    /// module keeps it. `Conflict` when a name belongs to another package.
+    /// Adds a version of each function of a module, all at once. A function whose newest version is
+    /// the same module keeps it. `Conflict` when a name belongs to another package; `Unsigned` and
+    /// `Untrusted` when the tenant's rules do not let the module in.
     async fn function_publish(
         &self,
         tenant: &TenantId,
         module: &ModuleDescription,
+        origin: &Origin,
         now: i64,
     ) -> Result<Vec<FunctionRecord>, Error>;
-    /// The newest version of each function, by name.
+    /// The default version of each function, by name.
     async fn function_list(&self, tenant: &TenantId) -> Result<Vec<FunctionRecord>, Error>;
-    /// All versions of a function that are not deleted, newest first.
+    /// Names of all functions.
+    async fn function_names(&self, tenant: &TenantId) -> Result<Vec<String>, Error>;
+    /// The versions that names stand for, all at one moment; `None` where there is none.
+    async fn function_resolve(
+        &self,
+        tenant: &TenantId,
+        wanted: &[(String, VersionRef)],
+    ) -> Result<Vec<Option<(u32, Digest)>>, Error>;
+    /// All versions of a function that are not deleted, newest first; at least one.
     async fn function_versions(
         &self,
         tenant: &TenantId,
         name: &str,
     ) -> Result<Vec<FunctionRecord>, Error>;
-    /// Deletes all versions of a function; their numbers are never given again.
-    async fn function_delete(&self, tenant: &TenantId, name: &str, now: i64) -> Result<(), Error>;
+    /// Deletes one version of a function, or all with their aliases; their numbers are never given
+    /// again. Gives the modules that nothing names any more. `InUse` while a job that has not ended
+    /// pins it, `Conflict` while an alias names it.
+    async fn function_delete(
+        &self,
+        tenant: &TenantId,
+        name: &str,
+        version: Option<u32>,
+        now: i64,
+    ) -> Result<Vec<Digest>, Error>;
+    /// How much each version was used, newest first.
+    async fn function_usage(
+        &self,
+        tenant: &TenantId,
+        name: &str,
+    ) -> Result<Vec<VersionUsage>, Error>;
+    /// Jobs that use a function, newest first.
+    async fn function_jobs(
+        &self,
+        tenant: &TenantId,
+        name: &str,
+        limit: u32,
+        cursor: Option<JobId>,
+    ) -> Result<Page<UsingJob>, Error>;
+    /// Aliases of a function by name, with `default` and `latest`.
+    async fn alias_list(&self, tenant: &TenantId, name: &str) -> Result<Vec<AliasRecord>, Error>;
+    /// Lets an alias name a version.
+    async fn alias_put(
+        &self,
+        tenant: &TenantId,
+        name: &str,
+        alias: &str,
+        version: &VersionRef,
+        by: Option<&str>,
+        now: i64,
+    ) -> Result<AliasRecord, Error>;
+    /// Forgets an alias; without it `default` follows the newest version.
+    async fn alias_delete(&self, tenant: &TenantId, name: &str, alias: &str) -> Result<(), Error>;
+
+    /// Trusts a key. A key that was trusted before is trusted again.
+    async fn key_put(&self, tenant: &TenantId, key: &KeyRecord) -> Result<(), Error>;
+    /// All keys, newest first, also those that are trusted no longer.
+    async fn key_list(&self, tenant: &TenantId) -> Result<Vec<KeyRecord>, Error>;
+    /// Ends the trust in a key.
+    async fn key_revoke(&self, tenant: &TenantId, id: &str, now: i64) -> Result<KeyRecord, Error>;
+    /// Whether the tenant takes signed modules only.
+    async fn require_signed(&self, tenant: &TenantId) -> Result<bool, Error>;
+    /// Says whether the tenant takes signed modules only.
+    async fn require_signed_put(&self, tenant: &TenantId, require: bool) -> Result<(), Error>;
+
     /// What a module says of itself.
     async fn module_get(
         &self,

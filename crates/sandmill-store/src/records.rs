@@ -1,6 +1,6 @@
 use sandmill_model::{
-    Digest, Failure, FunctionInfo, JobId, JobSpec, JobState, Progress, ResultManifest,
-    TableDescription, TenantId, TokenId, VersionUsage,
+    Digest, Failure, FunctionInfo, JobId, JobSpec, JobState, Progress, Provenance, ResultManifest,
+    TableDescription, TenantId, TokenId, UsedVersion,
 };
 use serde::{Deserialize, Serialize};
 
@@ -34,7 +34,7 @@ pub struct JobRecord {
     /// How far it is.
     pub progress: Progress,
     /// What functions used in the last attempt, as far as it was reported.
-    pub usage: Vec<VersionUsage>,
+    pub usage: Vec<UsedVersion>,
     /// The job that it runs again.
     pub retry_of: Option<JobId>,
 }
@@ -76,7 +76,7 @@ pub struct Change {
     /// The last progress.
     pub progress: Option<Progress>,
     /// What functions used in this attempt.
-    pub usage: Option<Vec<VersionUsage>>,
+    pub usage: Option<Vec<UsedVersion>>,
     /// The worker that asks: the change happens only while the job is its own.
     pub owner: Option<String>,
     /// The attempt that ends does not count: the server was shut down in order.
@@ -132,6 +132,77 @@ pub struct FunctionRecord {
     pub info: FunctionInfo,
     /// When it was published.
     pub created_at: i64,
+    /// Aliases that name it now, `default` and `latest` among them.
+    pub aliases: Vec<String>,
+    /// Where it came from.
+    pub provenance: Provenance,
+}
+
+/// What comes with a module when it is uploaded.
+#[derive(Debug, Clone, Default)]
+pub struct Origin {
+    /// Name of the token.
+    pub by: Option<String>,
+    /// The signature, checked already, and the id of its key.
+    pub signature: Option<(String, String)>,
+}
+
+/// An alias of a version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AliasRecord {
+    /// Its name.
+    pub alias: String,
+    /// The version that it names.
+    pub version: u32,
+    /// When it was set; `None` where it follows the newest version by itself.
+    pub changed_at: Option<i64>,
+    /// Name of the token that set it.
+    pub changed_by: Option<String>,
+}
+
+/// How much one version of a function was used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VersionUsage {
+    /// The version, perhaps deleted by now.
+    pub version: u32,
+    /// Jobs whose statement names it.
+    pub jobs: u64,
+    /// Those that have not ended.
+    pub active: u64,
+    /// Those that succeeded.
+    pub succeeded: u64,
+    /// When the last of them was submitted.
+    pub last_used_at: i64,
+}
+
+/// A job that uses a function.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UsingJob {
+    /// The job.
+    pub id: JobId,
+    /// Where it stands.
+    pub state: JobState,
+    /// The version that it uses.
+    pub version: u32,
+    /// When it was submitted.
+    pub created_at: i64,
+}
+
+/// A key that may sign modules.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyRecord {
+    /// Id, from the key itself.
+    pub id: String,
+    /// For people.
+    pub name: String,
+    /// The 32 bytes of the public key.
+    pub public_key: Vec<u8>,
+    /// When it was trusted.
+    pub created_at: i64,
+    /// Name of the token that trusted it.
+    pub created_by: Option<String>,
+    /// When trust ended.
+    pub revoked_at: Option<i64>,
 }
 
 /// A registered table.

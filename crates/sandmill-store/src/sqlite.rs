@@ -1,7 +1,10 @@
 //! The embedded store: one SQLite file.
 
+mod aliases;
 mod catalog;
+mod functions;
 mod jobs;
+mod keys;
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
@@ -10,7 +13,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use sandmill_model::{
-    Digest, JobId, JobState, LogLine, ModuleDescription, Progress, TenantId, TokenId, VersionUsage,
+    Digest, JobId, JobState, LogLine, ModuleDescription, Progress, TenantId, TokenId, UsedVersion,
+    VersionRef,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -19,7 +23,8 @@ use sqlx::sqlite::{
 };
 
 use crate::{
-    Change, Error, FunctionRecord, JobFilter, JobRecord, Page, Store, TableRecord, TokenRecord,
+    AliasRecord, Change, Error, FunctionRecord, JobFilter, JobRecord, KeyRecord, Origin, Page,
+    Store, TableRecord, TokenRecord, UsingJob, VersionUsage,
 };
 
 /// A store in one SQLite file.
@@ -74,6 +79,7 @@ impl Sqlite {
 /// Schema changes in order; the file's `user_version` counts those that it has seen.
 const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/sqlite/0001_start.sql"),
+    include_str!("../migrations/sqlite/0002_versions.sql"),
     include_str!("../migrations/sqlite/0003_usage.sql"),
 ];
 
@@ -148,7 +154,7 @@ impl Store for Sqlite {
         owner: &str,
         lease: i64,
         progress: Progress,
-        usage: &[VersionUsage],
+        usage: &[UsedVersion],
     ) -> Result<JobState, Error> {
         let report = (progress, usage);
         jobs::heartbeat(&self.relaxed, tenant, id, owner, lease, report).await
@@ -200,29 +206,94 @@ impl Store for Sqlite {
         &self,
         tenant: &TenantId,
         module: &ModuleDescription,
+        origin: &Origin,
         now: i64,
     ) -> Result<Vec<FunctionRecord>, Error> {
-        catalog::publish(&self.durable, tenant, module, now).await
+        functions::publish(&self.durable, tenant, module, origin, now).await
     }
     async fn function_list(&self, tenant: &TenantId) -> Result<Vec<FunctionRecord>, Error> {
-        catalog::functions(&self.read, tenant).await
+        functions::list(&self.read, tenant).await
+    }
+    async fn function_names(&self, tenant: &TenantId) -> Result<Vec<String>, Error> {
+        functions::names(&self.read, tenant).await
+    }
+    async fn function_resolve(
+        &self,
+        tenant: &TenantId,
+        wanted: &[(String, VersionRef)],
+    ) -> Result<Vec<Option<(u32, Digest)>>, Error> {
+        functions::resolve(&mut *self.read.acquire().await?, tenant, wanted).await
     }
     async fn function_versions(
         &self,
         tenant: &TenantId,
         name: &str,
     ) -> Result<Vec<FunctionRecord>, Error> {
-        catalog::versions(&self.read, tenant, name).await
+        functions::versions(&self.read, tenant, name).await
     }
-    async fn function_delete(&self, tenant: &TenantId, name: &str, now: i64) -> Result<(), Error> {
-        catalog::function_delete(&self.durable, tenant, name, now).await
+    async fn function_delete(
+        &self,
+        tenant: &TenantId,
+        name: &str,
+        version: Option<u32>,
+        now: i64,
+    ) -> Result<Vec<Digest>, Error> {
+        functions::delete(&self.durable, tenant, name, version, now).await
+    }
+    async fn function_usage(
+        &self,
+        tenant: &TenantId,
+        name: &str,
+    ) -> Result<Vec<VersionUsage>, Error> {
+        aliases::usage(&self.read, tenant, name).await
+    }
+    async fn function_jobs(
+        &self,
+        tenant: &TenantId,
+        name: &str,
+        limit: u32,
+        cursor: Option<JobId>,
+    ) -> Result<Page<UsingJob>, Error> {
+        aliases::jobs(&self.read, tenant, name, limit, cursor).await
+    }
+    async fn alias_list(&self, tenant: &TenantId, name: &str) -> Result<Vec<AliasRecord>, Error> {
+        aliases::list(&self.read, tenant, name).await
+    }
+    async fn alias_put(
+        &self,
+        tenant: &TenantId,
+        name: &str,
+        alias: &str,
+        version: &VersionRef,
+        by: Option<&str>,
+        now: i64,
+    ) -> Result<AliasRecord, Error> {
+        aliases::put(&self.durable, tenant, name, alias, version, by, now).await
+    }
+    async fn alias_delete(&self, tenant: &TenantId, name: &str, alias: &str) -> Result<(), Error> {
+        aliases::delete(&self.durable, tenant, name, alias).await
+    }
+    async fn key_put(&self, tenant: &TenantId, key: &KeyRecord) -> Result<(), Error> {
+        keys::put(&self.durable, tenant, key).await
+    }
+    async fn key_list(&self, tenant: &TenantId) -> Result<Vec<KeyRecord>, Error> {
+        keys::list(&self.read, tenant).await
+    }
+    async fn key_revoke(&self, tenant: &TenantId, id: &str, now: i64) -> Result<KeyRecord, Error> {
+        keys::revoke(&self.durable, tenant, id, now).await
+    }
+    async fn require_signed(&self, tenant: &TenantId) -> Result<bool, Error> {
+        keys::require_signed(&mut *self.read.acquire().await?, tenant).await
+    }
+    async fn require_signed_put(&self, tenant: &TenantId, require: bool) -> Result<(), Error> {
+        keys::require_signed_put(&self.durable, tenant, require).await
     }
     async fn module_get(
         &self,
         tenant: &TenantId,
         digest: Digest,
     ) -> Result<ModuleDescription, Error> {
-        catalog::module(&self.read, tenant, digest).await
+        functions::module(&self.read, tenant, digest).await
     }
     async fn table_put(
         &self,
@@ -255,5 +326,79 @@ impl Store for Sqlite {
             .await?;
         sqlx::query("ROLLBACK").execute(&mut *connection).await?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn raw(path: &Path) -> SqlitePool {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true);
+        SqlitePool::connect_with(options).await.expect("opens")
+    }
+
+    /// A file as the first version of the schema left it.
+    const OLD: &str = r#"
+        INSERT INTO modules VALUES ('default', 'DIGEST', '{"digest":"DIGEST","size":4,"abi":"1.0",
+            "package":"p","package_version":"1","language":"rust","sdk":"s","functions":[],"imports":[]}', 1);
+        INSERT INTO functions VALUES ('default', 'f', 1, 'DIGEST', 'p', '{"name":"f","kind":"scalar",
+            "arguments":[],"returns":"BIGINT","returns_format":"l","nullable":true,"strict":true,
+            "volatility":"immutable","doc":"","examples":[]}', 1, NULL);
+        INSERT INTO jobs (tenant_id, id, spec, state, created_at) VALUES
+            ('default', 'JOB', '{"sql":"f()","timeout_ms":1,"result_bytes":1,"max_attempts":1,
+                "functions":[{"name":"f","version":1,"digest":"DIGEST"}]}', 'queued', 7);
+        INSERT INTO jobs (tenant_id, id, spec, state, created_at) VALUES
+            ('default', 'OTHER', '{"sql":"1","timeout_ms":1,"result_bytes":1,"max_attempts":1}', 'succeeded', 8);
+        PRAGMA user_version = 1"#;
+
+    #[tokio::test]
+    async fn an_old_file_is_brought_up_to_date_with_its_jobs_and_versions() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("db");
+        let pool = raw(&path).await;
+        let (job, other) = (JobId::generate(), JobId::generate());
+        let old = OLD
+            .replace("DIGEST", &Digest::new([7; 32]).to_string())
+            .replace("JOB", &job.to_string())
+            .replace("OTHER", &other.to_string());
+        for sql in [MIGRATIONS[0], &old] {
+            sqlx::raw_sql(sqlx::AssertSqlSafe(sql.to_owned()))
+                .execute(&pool)
+                .await
+                .expect("made");
+        }
+        pool.close().await;
+
+        let tenant = TenantId::single();
+        // Opening twice must not migrate twice.
+        for _ in 0..2 {
+            let store = Sqlite::open(&path).await.expect("opens");
+            let versions = store.function_versions(&tenant, "f").await.expect("there");
+            assert_eq!(versions[0].aliases, ["default", "latest"]);
+            assert_eq!(versions[0].provenance.language, "rust");
+            assert_eq!(versions[0].provenance.signature, None);
+            let usage = store.function_usage(&tenant, "f").await.expect("counts");
+            assert_eq!((usage[0].jobs, usage[0].active), (1, 1));
+            let refused = store.function_delete(&tenant, "f", None, 9).await;
+            assert!(
+                matches!(&refused, Err(Error::InUse { jobs, .. }) if jobs[0].id == job),
+                "{refused:?}"
+            );
+            assert!(!store.require_signed(&tenant).await.expect("a rule"));
+        }
+
+        let pool = raw(&path).await;
+        sqlx::raw_sql("PRAGMA user_version = 99")
+            .execute(&pool)
+            .await
+            .expect("set");
+        pool.close().await;
+        assert!(matches!(
+            Sqlite::open(&path).await,
+            Err(Error::Damaged { .. })
+        ));
     }
 }

@@ -17,7 +17,9 @@
  *
  * A function sees `args` (one array for each argument), `rows` and `out`, and returns 0. Build it
  * with `sandmill udf build`, or clang --target=wasm32 -O3 -nostdlib -ffreestanding -Wl,--no-entry.
- * Include the header in one source file of a module.
+ * Include the header in one source file of a module. sandmill_columns.h adds lists, structs and the
+ * other nested types, sandmill_kinds.h aggregates, windows, tables and maps. All three are C11 and
+ * C++17.
  */
 #ifndef SANDMILL_H
 #define SANDMILL_H
@@ -25,6 +27,15 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#ifdef __cplusplus
+#define SM_EXTERN extern "C"
+#define SM_LANGUAGE "c++"
+extern "C" {
+#else
+#define SM_EXTERN
+#define SM_LANGUAGE "c"
+#endif
 
 /* Generated from crates/sandmill-abi by `cargo xtask codegen`. Do not edit. */
 #define SM_ABI "1.1"
@@ -84,10 +95,11 @@ __attribute__((import_module("sandmill"), import_name("cancelled"))) int32_t sm_
 /* Names the package; once in each module. */
 #define SM_PACKAGE(name, version)                                                                  \
     SM_LINE("{\"package\":{\"abi\":\"" SM_ABI "\",\"name\":\"" name "\",\"version\":\"" version     \
-            "\",\"language\":\"c\",\"sdk\":\"sandmill-c 0.1.0\"}}\n")
+            "\",\"language\":\"" SM_LANGUAGE "\",\"sdk\":\"sandmill-c 0.1.0\"}}\n")
 
 /* An argument; put commas between several. The type is an Arrow format string, see ABI.md. */
 #define SM_ARG(name, type) "{\"name\":\"" name "\",\"type\":\"" type "\"}"
+#define SM_DEFAULT(name, type, literal) "{\"name\":\"" name "\",\"type\":\"" type "\",\"default\":\"" literal "\"}"
 #define SM_COMMA ","
 #define SM_NO_ARGS ""
 
@@ -96,15 +108,16 @@ __attribute__((import_module("sandmill"), import_name("cancelled"))) int32_t sm_
 #define SM_STABLE ",\"volatility\":\"stable\""
 #define SM_CALLED_ON_NULL ",\"strict\":false"
 #define SM_NEVER_NULL ",\"nullable\":false"
+#define SM_EXAMPLE(sql) ",\"examples\":[\"" sql "\"]"
 
 /* A scalar function: its body follows. */
 #define SM_SCALAR(name, arguments, returns, doc) SM_SCALAR_WITH(name, arguments, returns, doc, "")
 #define SM_SCALAR_WITH(name, arguments, returns, doc, more)                                        \
     SM_LINE("{\"function\":{\"name\":\"" #name "\",\"kind\":\"scalar\",\"arguments\":[" arguments    \
             "],\"returns\":\"" returns "\",\"doc\":\"" doc "\"" more "}}\n")                          \
-    __attribute__((export_name("sm_scalar." #name))) int32_t sm_scalar_##name(                     \
+    SM_EXTERN __attribute__((export_name("sm_scalar." #name))) int32_t sm_scalar_##name(           \
         const ArrowArray *args, uint32_t rows, ArrowArray *out);                                   \
-    int32_t sm_scalar_##name(const ArrowArray *args __attribute__((unused)),                       \
+    SM_EXTERN int32_t sm_scalar_##name(const ArrowArray *args __attribute__((unused)),             \
                              uint32_t rows __attribute__((unused)),                                \
                              ArrowArray *out __attribute__((unused)))
 
@@ -113,7 +126,7 @@ __attribute__((import_module("sandmill"), import_name("cancelled"))) int32_t sm_
 #define SM_PAGE 65536u
 #define SM_FREE_SLOTS 16
 
-static struct { uintptr_t start, size; } sm_free_list[SM_FREE_SLOTS];
+static struct sm_gap { uintptr_t start, size; } sm_free_list[SM_FREE_SLOTS];
 
 static uint32_t sm_pages(uint32_t size) { return size == 0 ? SM_PAGE : (size + SM_PAGE - 1) & ~(SM_PAGE - 1); }
 
@@ -132,7 +145,7 @@ void *sm_alloc(uint32_t size, uint32_t align) {
         return (void *)start;
     }
     size_t page = __builtin_wasm_memory_grow(0, size / SM_PAGE);
-    return page == (size_t)-1 ? NULL : (void *)(page * SM_PAGE);
+    return page == (size_t)-1 ? (void *)0 : (void *)(page * SM_PAGE);
 }
 
 __attribute__((export_name("sm_free"))) void sm_free(void *ptr, uint32_t size, uint32_t align);
@@ -163,7 +176,7 @@ static inline uint32_t sm_length(const char *text) {
 }
 
 /* Ends the call with an error. `row` counts from 0; -1 when none is to blame. */
-_Noreturn static inline void sm_fail(int64_t row, const char *message) {
+__attribute__((noreturn)) static inline void sm_fail(int64_t row, const char *message) {
     sm_host_fail(SM_ERROR, row, message, sm_length(message));
     __builtin_unreachable();
 }
@@ -177,7 +190,9 @@ static inline bool sm_bit(const void *bits, uint64_t n) { return (((const uint8_
 
 /* Whether an argument is NULL in a row. */
 static inline bool sm_is_null(const ArrowArray *array, uint32_t row) {
-    if (array->null_count == 0 || array->buffers[0] == NULL) return false;
+    if (array->null_count == 0) return false;
+    if (array->n_buffers == 0) return true; /* The type of NULL alone. */
+    if (array->buffers[0] == NULL) return false;
     return !sm_bit(array->buffers[0], array->length == 1 ? 0 : row);
 }
 
@@ -196,7 +211,7 @@ typedef struct { const char *data; uint32_t length; } sm_slice;
 typedef struct { const int32_t *offsets; const char *data; uint32_t step; } sm_bytes;
 
 static inline sm_bytes sm_read_bytes(const ArrowArray *array) {
-    sm_bytes bytes = {array->buffers[1], array->buffers[2], array->length == 1 ? 0 : 1};
+    sm_bytes bytes = {(const int32_t *)array->buffers[1], (const char *)array->buffers[2], array->length == 1 ? 0u : 1u};
     return bytes;
 }
 
@@ -219,8 +234,8 @@ static char *sm_reserve(sm_buffer *buffer, uint32_t size, uint32_t keep) {
     if (buffer->data == NULL || size > buffer->size) {
         if (size > UINT32_MAX / 2) sm_host_fail(SM_NO_MEMORY, -1, "", 0);
         uint32_t larger = sm_pages(size + size / 2);
-        char *data = sm_alloc(larger, 64);
-        if (data == NULL) { larger = sm_pages(size); data = sm_alloc(larger, 64); }
+        char *data = (char *)sm_alloc(larger, 64);
+        if (data == NULL) { larger = sm_pages(size); data = (char *)sm_alloc(larger, 64); }
         if (data == NULL) sm_host_fail(SM_NO_MEMORY, -1, "", 0);
         __builtin_memcpy(data, buffer->data, keep);
         if (buffer->data != NULL) sm_free(buffer->data, buffer->size, 64);
@@ -315,4 +330,7 @@ static inline void sm_put_bytes(uint32_t row, const char *data, uint32_t length)
 }
 static inline int32_t sm_finish_bytes(ArrowArray *out, uint32_t rows) { return sm_finish(out, rows, 3); }
 
+#ifdef __cplusplus
+}
+#endif
 #endif

@@ -1,237 +1,92 @@
-//! What a function's signature says of its SQL types.
+//! What signatures say.
 
-use quote::ToTokens;
-use syn::parse::{Parse, ParseStream};
-use syn::punctuated::Punctuated;
+use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
+use quote::{ToTokens, quote};
 use syn::{
-    Error, Expr, ExprLit, FnArg, GenericArgument, ItemFn, Lit, Meta, Pat, PathArguments, Result,
-    ReturnType, Token, Type,
+    Attribute, Error, Expr, ExprLit, FnArg, GenericArgument, Ident, Lit, Meta, Pat, PathArguments,
+    Result, ReturnType, Signature, Type, TypeParamBound,
 };
 
-/// The options of `#[udf(…)]`.
-#[derive(Default)]
-pub struct Options {
-    name: Option<String>,
-    volatility: Option<String>,
-    zone: String,
-    examples: Vec<String>,
-    columns: bool,
-}
-
-impl Parse for Options {
-    fn parse(input: ParseStream<'_>) -> Result<Self> {
-        let mut options = Self::default();
-        for meta in Punctuated::<Meta, Token![,]>::parse_terminated(input)? {
-            let name = meta.path().to_token_stream().to_string();
-            let text = |meta: &Meta| match meta {
-                Meta::NameValue(pair) => match &pair.value {
-                    Expr::Lit(ExprLit {
-                        lit: Lit::Str(text),
-                        ..
-                    }) => Ok(text.value()),
-                    other => Err(Error::new_spanned(other, "expected a text")),
-                },
-                other => Err(Error::new_spanned(other, "expected = and a text")),
-            };
-            match name.as_str() {
-                "columns" => options.columns = true,
-                "name" => options.name = Some(text(&meta)?),
-                "zone" => options.zone = text(&meta)?,
-                "example" => options.examples.push(text(&meta)?),
-                "volatility" => {
-                    let value = text(&meta)?;
-                    if !["immutable", "stable", "volatile"].contains(&value.as_str()) {
-                        return Err(Error::new_spanned(
-                            meta,
-                            "volatility is immutable, stable or volatile",
-                        ));
-                    }
-                    options.volatility = Some(value);
-                }
-                _ => {
-                    let message =
-                        "there are the options name, volatility, zone, example and columns";
-                    return Err(Error::new_spanned(meta, message));
-                }
-            }
-        }
-        Ok(options)
-    }
-}
+use crate::options::{Options, plain};
 
 /// One argument.
 pub struct Argument {
-    name: String,
-    format: String,
-    /// As the glue's traits know it: lifetimes left out.
+    /// Its name.
+    pub name: String,
+    /// Its type, with lifetimes that the compiler finds out.
     pub ty: Type,
 }
 
-/// A function as SQL sees it.
-pub struct Function {
-    /// Name in SQL.
-    pub name: String,
-    /// Arguments in order.
-    pub arguments: Vec<Argument>,
-    /// Type of the result: the return type or, with `columns`, the element of the last slice.
-    pub output: Type,
-    /// Whether it sees whole columns.
-    pub columns: bool,
-    /// Whether NULL in any argument gives NULL.
-    pub strict: bool,
-    returns: String,
-    nullable: bool,
-    volatility: String,
-    doc: String,
-    examples: Vec<String>,
-}
-
-impl Function {
-    /// Reads a function.
-    pub fn new(item: &ItemFn, options: &Options) -> Result<Self> {
-        let signature = &item.sig;
-        for (wrong, what) in [
-            (signature.asyncness.is_some(), "async"),
-            (signature.generics.type_params().next().is_some(), "generic"),
-            (matches!(signature.safety, syn::Safety::Unsafe(_)), "unsafe"),
-        ] {
-            if wrong {
-                return Err(Error::new_spanned(
-                    signature,
-                    format!("a function for SQL cannot be {what}"),
-                ));
-            }
+/// The arguments but `self`, of a function that SQL can call.
+pub fn arguments(signature: &Signature) -> Result<Vec<Argument>> {
+    for (wrong, what) in [
+        (signature.asyncness.is_some(), "async"),
+        (signature.generics.type_params().next().is_some(), "generic"),
+        (matches!(signature.safety, syn::Safety::Unsafe(_)), "unsafe"),
+    ] {
+        if wrong {
+            let message = format!("a function for SQL cannot be {what}");
+            return Err(Error::new_spanned(signature, message));
         }
-        let name = options
-            .name
-            .clone()
-            .unwrap_or_else(|| signature.ident.to_string());
-        let legal = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
-        if !name.bytes().all(legal) || name.len() > 63 {
-            return Err(Error::new_spanned(
-                &signature.ident,
-                "the name in SQL has lower-case letters, digits and `_`; choose one with name = \"…\"",
-            ));
-        }
-        let mut inputs = Vec::new();
-        for input in &signature.inputs {
-            let FnArg::Typed(input) = input else {
-                return Err(Error::new_spanned(input, "a function for SQL has no self"));
-            };
+    }
+    let mut arguments = Vec::new();
+    for input in &signature.inputs {
+        if let FnArg::Typed(input) = input {
             let Pat::Ident(pattern) = &*input.pat else {
                 return Err(Error::new_spanned(&input.pat, "an argument needs a name"));
             };
-            inputs.push((pattern.ident.to_string(), (*input.ty).clone()));
+            // `_name` says that it is not used.
+            let name = plain(&pattern.ident);
+            arguments.push(Argument {
+                name: name.trim_start_matches('_').to_owned(),
+                ty: anonymous(&*input.ty)?,
+            });
         }
-        let mut function = Self {
-            name,
-            arguments: Vec::new(),
-            output: Type::Verbatim(Default::default()),
-            columns: options.columns,
-            strict: true,
-            returns: String::new(),
-            nullable: false,
-            volatility: options
-                .volatility
-                .clone()
-                .unwrap_or_else(|| "immutable".into()),
-            doc: doc(item),
-            examples: options.examples.clone(),
-        };
-        if options.columns {
-            let last = inputs.pop().and_then(|(_, ty)| element(&ty, true));
-            function.output = last.ok_or_else(|| {
-                Error::new_spanned(
-                    signature,
-                    "with `columns` the last argument is the result: out: &mut [T]",
-                )
-            })?;
-            for (name, ty) in inputs {
-                let element = element(&ty, false).ok_or_else(|| {
-                    Error::new_spanned(&ty, "with `columns` an argument is a slice: &[T]")
-                })?;
-                let format = format(&element, &options.zone)?;
-                function.arguments.push(Argument {
-                    name,
-                    format,
-                    ty: element,
-                });
-            }
-        } else {
-            for (name, ty) in inputs {
-                let inner = argument_of(&ty, "Option");
-                // One argument that may be NULL makes the function see NULL everywhere.
-                function.strict &= inner.is_none();
-                let format = format(inner.as_ref().unwrap_or(&ty), &options.zone)?;
-                function.arguments.push(Argument {
-                    name,
-                    format,
-                    ty: without_lifetimes(ty),
-                });
-            }
-            let ReturnType::Type(_, ty) = &signature.output else {
-                return Err(Error::new_spanned(
-                    signature,
-                    "a function for SQL returns something",
-                ));
-            };
-            function.output = without_lifetimes((**ty).clone());
-        }
-        let mut value = function.output.clone();
-        if let Some(inner) = argument_of(&value, "Result") {
-            value = inner;
-        }
-        if let Some(inner) = argument_of(&value, "Option") {
-            value = inner;
-            function.nullable = true;
-        }
-        function.returns = format(&value, &options.zone)?;
-        Ok(function)
     }
+    Ok(arguments)
+}
 
-    /// Its line of the manifest.
-    pub fn manifest(&self) -> String {
-        let argument = |a: &Argument| {
-            format!(
-                "{{\"name\":{},\"type\":{}}}",
-                json(&a.name),
-                json(&a.format)
-            )
-        };
-        let arguments: Vec<_> = self.arguments.iter().map(argument).collect();
-        let examples: Vec<_> = self.examples.iter().map(|e| json(e)).collect();
-        format!(
-            "{{\"function\":{{\"name\":{},\"kind\":\"scalar\",\"arguments\":[{}],\"returns\":{},\"nullable\":{},\"strict\":{},\"volatility\":{},\"doc\":{},\"examples\":[{}]}}}}\n",
-            json(&self.name),
-            arguments.join(","),
-            json(&self.returns),
-            self.nullable,
-            self.strict,
-            json(&self.volatility),
-            json(&self.doc),
-            examples.join(","),
-        )
+/// The type of the result.
+pub fn output(signature: &Signature) -> Result<Type> {
+    match &signature.output {
+        ReturnType::Type(_, ty) => anonymous(&**ty),
+        ReturnType::Default => Err(Error::new_spanned(
+            signature,
+            "a function for SQL returns something",
+        )),
     }
 }
 
-/// A text in JSON.
-pub fn json(text: &str) -> String {
-    let mut json = String::from("\"");
-    for c in text.chars() {
-        match c {
-            '"' => json.push_str("\\\""),
-            '\\' => json.push_str("\\\\"),
-            '\n' => json.push_str("\\n"),
-            c if c.is_control() => json.push_str(&format!("\\u{:04x}", c as u32)),
-            c => json.push(c),
-        }
+/// The name in SQL.
+pub fn name(ident: &Ident, options: &Options) -> Result<String> {
+    let name = options.name.clone().unwrap_or_else(|| snake(&plain(ident)));
+    let legal = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
+    if !name.bytes().all(legal) || name.len() > 63 {
+        let message =
+            "the name in SQL has lower-case letters, digits and `_`; choose one with name = \"…\"";
+        return Err(Error::new_spanned(ident, message));
     }
-    json + "\""
+    Ok(name)
 }
 
-fn doc(item: &ItemFn) -> String {
-    let lines = item
-        .attrs
+/// `GeoMean` is `geo_mean`.
+fn snake(name: &str) -> String {
+    if name.starts_with(|c: char| c.is_lowercase()) {
+        return name.to_owned();
+    }
+    let mut snake = String::new();
+    for c in name.chars() {
+        if c.is_uppercase() && !snake.is_empty() {
+            snake.push('_');
+        }
+        snake.extend(c.to_lowercase());
+    }
+    snake
+}
+
+/// The first paragraph of the documentation.
+pub fn doc(attributes: &[Attribute]) -> String {
+    let lines = attributes
         .iter()
         .filter_map(|attribute| match &attribute.meta {
             Meta::NameValue(pair) if pair.path.is_ident("doc") => match &pair.value {
@@ -243,27 +98,50 @@ fn doc(item: &ItemFn) -> String {
             },
             _ => None,
         });
-    lines
-        .take_while(|line| !line.is_empty())
-        .collect::<Vec<_>>()
-        .join(" ")
+    let lines: Vec<_> = lines.take_while(|line| !line.is_empty()).collect();
+    lines.join(" ")
 }
 
-/// `T` of `Wrapper<T, …>`.
-fn argument_of(ty: &Type, wrapper: &str) -> Option<Type> {
+/// The type with `'_` for every lifetime.
+fn anonymous(ty: &Type) -> Result<Type> {
+    fn walk(tokens: TokenStream) -> TokenStream {
+        let mut out = TokenStream::new();
+        let mut tokens = tokens.into_iter();
+        while let Some(token) = tokens.next() {
+            match token {
+                TokenTree::Punct(mark) if mark.as_char() == '\'' => {
+                    tokens.next();
+                    out.extend(quote!('_));
+                }
+                TokenTree::Group(group) if group.delimiter() != Delimiter::None => {
+                    let inside = walk(group.stream());
+                    out.extend([TokenTree::from(Group::new(group.delimiter(), inside))]);
+                }
+                TokenTree::Group(group) => out.extend(walk(group.stream())),
+                other => out.extend([other]),
+            }
+        }
+        out
+    }
+    syn::parse2(walk(ty.to_token_stream()))
+}
+
+/// The type argument of `Wrapper<'_, T, …>`.
+pub fn inside(ty: &Type, wrappers: &[&str]) -> Option<Type> {
     let Type::Path(path) = ty else { return None };
-    let last = path.path.segments.last().filter(|s| s.ident == wrapper)?;
+    let last = path.path.segments.last()?;
+    wrappers.iter().find(|w| last.ident == **w)?;
     let PathArguments::AngleBracketed(arguments) = &last.arguments else {
         return None;
     };
-    match arguments.args.first()? {
+    arguments.args.iter().find_map(|argument| match argument {
         GenericArgument::Type(inner) => Some(inner.clone()),
         _ => None,
-    }
+    })
 }
 
 /// `T` of `&[T]` or `&mut [T]`.
-fn element(ty: &Type, mutable: bool) -> Option<Type> {
+pub fn element(ty: &Type, mutable: bool) -> Option<Type> {
     match ty {
         Type::Reference(reference) if reference.mutability.is_some() == mutable => {
             match &*reference.elem {
@@ -275,69 +153,55 @@ fn element(ty: &Type, mutable: bool) -> Option<Type> {
     }
 }
 
-fn without_lifetimes(mut ty: Type) -> Type {
-    if let Type::Reference(reference) = &mut ty {
-        reference.lifetime = None;
+/// `T` of `&mut Wrapper<T>`.
+pub fn inside_mut(ty: &Type, wrapper: &str) -> Option<Type> {
+    match ty {
+        Type::Reference(reference) if reference.mutability.is_some() => {
+            inside(&reference.elem, &[wrapper])
+        }
+        _ => None,
     }
-    ty
 }
 
-/// The Arrow format string of a Rust type.
-fn format(ty: &Type, zone: &str) -> Result<String> {
-    let text = without_lifetimes(ty.clone())
-        .to_token_stream()
-        .to_string()
-        .replace(' ', "");
-    let bare = text
-        .rsplit_once("sandmill::")
-        .map_or(text.as_str(), |(_, bare)| bare);
-    let simple = match bare {
-        "bool" => "b",
-        "i8" => "c",
-        "u8" => "C",
-        "i16" => "s",
-        "u16" => "S",
-        "i32" => "i",
-        "u32" => "I",
-        "i64" => "l",
-        "u64" => "L",
-        "f32" => "f",
-        "f64" => "g",
-        "&str" | "String" => "u",
-        "&[u8]" | "Vec<u8>" => "z",
-        "Date" => "tdD",
-        _ => "",
+/// What a function that gives many values gives.
+pub struct Many {
+    /// The type of each, without `Result`.
+    pub item: Type,
+    /// Whether each is a `Result`.
+    pub item_fails: bool,
+    /// Whether the function as a whole returns a `Result`.
+    pub fails: bool,
+}
+
+/// Reads `impl Iterator<Item = T>` or `Vec<T>`, and results of them.
+pub fn many(ty: &Type) -> Result<Many> {
+    let whole = inside(ty, &["Result"]);
+    let fails = whole.is_some();
+    let ty = whole.as_ref().unwrap_or(ty);
+    let item = inside(ty, &["Vec"]).or_else(|| match ty {
+        Type::ImplTrait(bounds) => bounds.bounds.iter().find_map(|bound| {
+            let TypeParamBound::Trait(bound) = bound else {
+                return None;
+            };
+            let last = bound.path.segments.last()?;
+            let PathArguments::AngleBracketed(arguments) = &last.arguments else {
+                return None;
+            };
+            arguments.args.iter().find_map(|argument| match argument {
+                GenericArgument::AssocType(item) if item.ident == "Item" => Some(item.ty.clone()),
+                _ => None,
+            })
+        }),
+        _ => None,
+    });
+    let Some(item) = item else {
+        let message = "it returns Vec<T> or impl Iterator<Item = T>, or a Result of one";
+        return Err(Error::new_spanned(ty, message));
     };
-    if !simple.is_empty() {
-        return Ok(simple.into());
-    }
-    let units = [
-        ("Seconds", "tss:"),
-        ("Millis", "tsm:"),
-        ("Micros", "tsu:"),
-        ("Nanos", "tsn:"),
-    ];
-    if let Some(unit) = bare
-        .strip_prefix("Timestamp<")
-        .and_then(|rest| rest.strip_suffix('>'))
-    {
-        let unit = unit.rsplit("::").next().unwrap_or(unit);
-        if let Some((_, format)) = units.iter().find(|(name, _)| *name == unit) {
-            return Ok(format!("{format}{zone}"));
-        }
-    }
-    if let Some(digits) = bare
-        .strip_prefix("Decimal<")
-        .and_then(|rest| rest.strip_suffix('>'))
-        && let Some((precision, scale)) = digits.split_once(',')
-        && precision.parse::<u8>().is_ok_and(|p| (1..=38).contains(&p))
-        && scale.parse::<u8>().is_ok()
-    {
-        return Ok(format!("d:{precision},{scale}"));
-    }
-    let message = format!(
-        "`{text}` is no type for SQL; there are bool, i8 to i64, u8 to u64, f32, f64, &str, String, &[u8], \
-         Vec<u8>, Date, Timestamp<Seconds | Millis | Micros | Nanos>, Decimal<P, S>, and Option and Result of them"
-    );
-    Err(Error::new_spanned(ty, message))
+    let inner = inside(&item, &["Result"]);
+    Ok(Many {
+        item_fails: inner.is_some(),
+        item: inner.unwrap_or(item),
+        fails,
+    })
 }

@@ -1,12 +1,28 @@
 //! What the macro's code calls. Not for people: it may change with any version.
 
+mod aggregates;
 mod arguments;
+mod builders;
+mod gather;
+mod nested;
 mod results;
+mod schema;
+mod stores;
+mod streams;
+mod windows;
 
+pub use self::aggregates::*;
 pub use self::arguments::*;
+pub use self::builders::{Build, BuildRow, Row, Store};
+pub use self::nested::{Fields, Inside, Structs, field};
 use self::results::output;
 pub use self::results::*;
+pub use self::schema::Schema;
+pub use self::stores::{Kept, is_null};
+pub use self::streams::*;
+pub use self::windows::*;
 pub use crate::abi::ArrowArray;
+pub use crate::sql::Element;
 
 /// Computes a column row by row.
 ///
@@ -77,7 +93,8 @@ pub unsafe fn rows<R: Return, const STRICT: bool>(
             row += 1;
         }
     }
-    finish(out, rows, nulls, if R::Value::BYTES { 3 } else { 2 });
+    // SAFETY: the result's array, as promised.
+    R::Value::finish(sink, unsafe { &mut *out }, rows, nulls);
 }
 
 /// Computes `N` rows, then writes them. For all the compiler knows, what is written could be what
@@ -95,7 +112,7 @@ fn part<R: Return, const N: usize>(
     );
 }
 
-fn finish(out: *mut ArrowArray, rows: usize, nulls: usize, buffers: usize) {
+fn finish(out: &mut ArrowArray, rows: usize, nulls: usize, buffers: usize) {
     let output = output();
     let validity = if nulls > 0 {
         output.validity.start() as u32
@@ -107,8 +124,6 @@ fn finish(out: *mut ArrowArray, rows: usize, nulls: usize, buffers: usize) {
         output.values.start() as u32,
         output.bytes.start() as u32,
     ];
-    // SAFETY: see `rows`.
-    let out = unsafe { &mut *out };
     out.length = rows as i64;
     out.null_count = nulls as i64;
     out.n_buffers = buffers as i64;
@@ -128,7 +143,8 @@ pub fn slice<T: Slice + Value>(rows: usize) -> &'static mut [T] {
 /// # Safety
 /// As for [`rows`].
 pub unsafe fn finish_slice<T: Slice>(out: *mut ArrowArray, rows: usize) {
-    finish(out, rows, 0, 2);
+    // SAFETY: the result's array, as promised.
+    finish(unsafe { &mut *out }, rows, 0, 2);
 }
 
 /// Makes panics errors with their message and place, where the module asks for it.

@@ -28,15 +28,28 @@ mod abi;
 #[doc(hidden)]
 pub mod glue;
 mod host;
+#[doc(hidden)]
+pub mod manifest;
 #[cfg(any(test, target_arch = "wasm32"))]
 mod math;
 #[cfg(target_arch = "wasm32")]
 mod memory;
+mod open;
+mod sql;
 mod types;
+mod views;
 
 pub use host::{Level, cancelled, log, metric, now, random};
-pub use sandmill_macros::{package, udf};
-pub use types::{Date, Decimal, Micros, Millis, Nanos, Seconds, Timestamp, Unit};
+pub use manifest::Record;
+pub use open::{Any, Rows, Variadic};
+pub use sandmill_macros::{
+    Record, aggregate, cogrouped_map, grouped_map, map, package, table, udf, window,
+};
+pub use types::{
+    Date, DayTime, Decimal, Decimal256, Duration, Error, Half, Interval, Large, Map, Micros,
+    Millis, Months, Nanos, Null, Seconds, Time, Timestamp, Unit, View,
+};
+pub use views::{Batch, BatchRows, Column, Group, Items, List};
 
 /// Writes a line to the job's log, like `format!`.
 #[macro_export]

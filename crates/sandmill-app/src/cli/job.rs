@@ -1,4 +1,3 @@
-use std::collections::BTreeMap;
 use std::io::{IsTerminal, Read};
 use std::path::PathBuf;
 use std::pin::pin;
@@ -7,8 +6,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use sandmill_api_types::{
-    Client, ClientError, FunctionUsage, Job as JobBody, JobState, Limits, NewJob, OnResultLimit,
-    Param,
+    Client, ClientError, Job as JobBody, JobState, Limits, NewJob, OnResultLimit, Param,
 };
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
@@ -57,6 +55,9 @@ pub(crate) struct Submit {
     /// Publish a module first.
     #[arg(long = "function", value_name = "FILE")]
     functions: Vec<PathBuf>,
+    /// Version or alias of a function where the statement names none, name=version.
+    #[arg(long = "pin", value_name = "NAME=VERSION")]
+    pins: Vec<String>,
     /// Label, name=value.
     #[arg(long = "label", value_name = "NAME=VALUE")]
     labels: Vec<String>,
@@ -294,8 +295,12 @@ impl Submit {
                 .iter()
                 .map(param)
                 .collect::<Result<_, Fault>>()?,
-            functions: BTreeMap::new(),
             show_values: self.show_values,
+            functions: self
+                .pins
+                .iter()
+                .map(|text| pair(text).map(|(name, v)| (name, v.as_str().into())))
+                .collect::<Result<_, Fault>>()?,
             timeout: self.timeout.clone(),
             limits: Limits::default(),
             on_result_limit: if self.truncate {
@@ -430,8 +435,12 @@ fn show(job: &JobBody, output: Output) -> Result<(), Fault> {
         line(
             "function",
             Some(format!(
-                "{} version {} ({})",
+                "{}{} version {} ({})",
                 pin.name,
+                pin.asked
+                    .as_ref()
+                    .map(|a| format!("@{a}"))
+                    .unwrap_or_default(),
                 pin.version,
                 &pin.digest[..12.min(pin.digest.len())]
             )),
@@ -451,7 +460,7 @@ fn show(job: &JobBody, output: Output) -> Result<(), Fault> {
 }
 
 /// What a function used, in two lines.
-fn usage(used: &FunctionUsage) -> [String; 2] {
+fn usage(used: &UsedFunction) -> [String; 2] {
     let millis = |nanos: u64| format!("{:.1} ms", nanos as f64 / 1e6);
     let name = format!("{} version {}", plain(&used.name), used.version);
     let failed = match (used.traps, used.errors) {

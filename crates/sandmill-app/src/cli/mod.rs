@@ -4,6 +4,7 @@
 mod fault;
 mod function;
 mod job;
+mod key;
 mod output;
 mod serve;
 mod session;
@@ -39,9 +40,12 @@ enum Command {
     /// Run SQL and read results.
     #[command(subcommand)]
     Job(job::Job),
-    /// Publish functions.
+    /// Publish functions, name and delete their versions.
     #[command(subcommand)]
     Function(function::Function),
+    /// Sign modules, and say which signatures a server trusts.
+    #[command(subcommand)]
+    Key(key::Key),
     /// Register tables on files.
     #[command(subcommand)]
     Table(table::Table),
@@ -98,6 +102,7 @@ async fn run(command: Command) -> Result<(), Fault> {
         Command::Serve(serve) => serve.run().await,
         Command::Job(job) => job.run().await,
         Command::Function(function) => function.run().await,
+        Command::Key(key) => key.run().await,
         Command::Table(table) => table.run().await,
         Command::Udf(udf) => udf.run().await,
         Command::Openapi => {

@@ -1,4 +1,5 @@
 mod build;
+mod pack;
 mod project;
 
 use std::path::{Path, PathBuf};
@@ -7,6 +8,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand, ValueEnum};
 use sandmill_api_types::{Client, Column, Job, JobState, NewJob};
 use sandmill_sandbox::{Inspection, inspect};
+use sandmill_signing::{PublicKey, Signature};
 
 use super::fault::Fault;
 use super::output::{self, Output};
@@ -19,6 +21,8 @@ pub(crate) enum Udf {
     New(New),
     /// Build the project in a folder into a module.
     Build(Build),
+    /// Put a manifest into a module whose compiler cannot.
+    Pack(pack::Pack),
     /// Show what a module offers and needs, without running it.
     Inspect(Inspect),
     /// Run a function of a module on a table, in this process.
@@ -31,6 +35,16 @@ pub(crate) enum Language {
     Rust,
     /// C with sandmill.h.
     C,
+    /// C++ with sandmill.hpp.
+    Cpp,
+    /// Zig with sandmill.zig.
+    Zig,
+    /// AssemblyScript, declared in comments.
+    Assemblyscript,
+    /// Go, declared in comments.
+    Go,
+    /// JavaScript for QuickJS, declared in comments.
+    Javascript,
 }
 
 #[derive(Args)]
@@ -61,8 +75,11 @@ pub(crate) struct Build {
 
 #[derive(Args)]
 pub(crate) struct Inspect {
-    /// The module.
+    /// The module. If MODULE.sig is there, it is shown who signed it.
     module: PathBuf,
+    /// Check the signature with this public key.
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
     #[arg(short, long, value_parser = output::one(), default_value = "table")]
     output: Output,
 }
@@ -101,20 +118,31 @@ impl Udf {
                 println!("  sandmill udf build {}", path.display());
                 Ok(())
             }
-            Self::Build(build) => {
-                let out = build::build(&build.path, build.out.as_deref(), build.debug)?;
-                let found = read(&out)?;
-                let functions = &found.description.functions;
-                println!("{}: {} bytes", out.display(), found.description.size);
-                functions
-                    .iter()
-                    .for_each(|f| println!("  {}", f.signature()));
-                Ok(())
+            Self::Build(build) => built(&build::build(
+                &build.path,
+                build.out.as_deref(),
+                build.debug,
+            )?),
+            Self::Pack(pack) => built(&pack.run()?),
+            Self::Inspect(args) => {
+                let found = read(&args.module)?;
+                let signed = signed(&args, &found)?;
+                show(&found, &signed, args.output)
             }
-            Self::Inspect(args) => show(&read(&args.module)?, args.output),
             Self::Test(test) => test.run().await,
         }
     }
+}
+
+/// Says what a new module offers.
+fn built(out: &Path) -> Result<(), Fault> {
+    let found = read(out)?;
+    let functions = &found.description.functions;
+    println!("{}: {} bytes", out.display(), found.description.size);
+    functions
+        .iter()
+        .for_each(|f| println!("  {}", f.signature()));
+    Ok(())
 }
 
 fn read(path: &Path) -> Result<Inspection, Fault> {
@@ -123,10 +151,41 @@ fn read(path: &Path) -> Result<Inspection, Fault> {
     inspect(&wasm).map_err(|e| Fault::problem(&e.into_failure(None).into(), None))
 }
 
-fn show(found: &Inspection, output: Output) -> Result<(), Fault> {
+/// A module with who signed it, as JSON.
+#[derive(serde::Serialize)]
+struct Inspected<'a> {
+    #[serde(flatten)]
+    module: &'a sandmill_model::ModuleDescription,
+    signed_by: &'a str,
+}
+
+/// What the signature beside a module says.
+fn signed(args: &Inspect, found: &Inspection) -> Result<String, Fault> {
+    let file = super::key::beside(&args.module);
+    if !file.exists() && args.key.is_none() {
+        return Ok("nobody".into());
+    }
+    let wrong = |e: sandmill_signing::Error| Fault::failed(format!("{}: {e}", file.display()));
+    let signature: Signature = super::key::read_text(&file)?.parse().map_err(wrong)?;
+    let Some(key) = &args.key else {
+        return Ok(format!(
+            "{} (not checked: give its public key with --key)",
+            signature.key
+        ));
+    };
+    let key = PublicKey::from_pem(&super::key::read_text(key)?).map_err(wrong)?;
+    key.verify(found.description.digest, &signature)
+        .map_err(wrong)?;
+    Ok(format!("{} (checked)", signature.key))
+}
+
+fn show(found: &Inspection, signed: &str, output: Output) -> Result<(), Fault> {
     let module = &found.description;
     if output == Output::Json {
-        return output::json(module);
+        return output::json(&Inspected {
+            module,
+            signed_by: signed,
+        });
     }
     println!(
         "package   {} {}",
@@ -134,6 +193,7 @@ fn show(found: &Inspection, output: Output) -> Result<(), Fault> {
         plain(&module.package_version)
     );
     println!("digest    {}", module.digest);
+    println!("signed by {signed}");
     println!("size      {} bytes", module.size);
     println!("abi       {}", module.abi);
     println!("language  {}", plain(&module.language));

@@ -9,7 +9,7 @@ use sandmill_functions::Version;
 use sandmill_jobs::{Run, RunHandle, Runner, Validation};
 use sandmill_model::{
     ErrorCode, Failure, FunctionPin, JobSpec, LogLevel, LogLine, ModuleDescription, OnResultLimit,
-    Progress, ResultManifest, TableDescription, TableSpec, TenantId, VersionUsage,
+    Progress, ResultManifest, TableDescription, TableSpec, TenantId, UsedVersion,
 };
 use sandmill_sandbox::{Context, LogSink, Module, Sandbox, UsageSink};
 use sandmill_store::blobs::Blobs;
@@ -84,7 +84,7 @@ impl QueryRunner {
         let mut functions = Vec::with_capacity(spec.functions.len());
         for pin in &spec.functions {
             let module = self.load(tenant, pin).await?;
-            let index = module.function(&pin.name).ok_or_else(|| {
+            let index = module.function(pin.function()).ok_or_else(|| {
                 let message = format!("The module {} has no function {}.", pin.digest, pin.name);
                 Failure::new(ErrorCode::FunctionInvalid, message)
             })?;
@@ -250,7 +250,7 @@ impl Usage {
                 .pins
                 .iter()
                 .find(|p| p.digest == digest && p.name == name)?;
-            Some(VersionUsage {
+            Some(UsedVersion {
                 name,
                 version: pin.version,
                 digest,

@@ -53,7 +53,7 @@ impl Instance {
         check_arguments(described, arguments, rows)?;
         let constant_null = arguments
             .iter()
-            .any(|a| matches!(a, Argument::Constant(array) if array.null_count() > 0));
+            .any(|a| matches!(a, Argument::Constant(array) if array.logical_null_count() > 0));
         if rows == 0 || (described.strict && constant_null) {
             let returns = result_type(described, arguments)?;
             return Ok(new_null_array(returns, rows));
@@ -68,11 +68,18 @@ impl Instance {
         arguments: &[Argument<'_>],
         rows: usize,
     ) -> Result<ArrayRef, Error> {
-        let sources = arguments
-            .iter()
-            .enumerate()
-            .map(|(n, a)| Source::new(a.array(), argument_type(described, arguments, n)?));
-        let sources = sources.collect::<Result<Vec<_>, _>>()?;
+        let sources = arguments.iter().enumerate().map(|(n, argument)| {
+            let ty = argument_type(described, arguments, n)?;
+            let source = Source::new(argument.array(), ty)?;
+            Ok(match described.argument(n) {
+                // The guest cannot know these types, or how many there are.
+                Some(p) if described.variadic || p.ty.exact().is_none() => {
+                    source.with_schema(&p.name, ty)
+                }
+                _ => source,
+            })
+        });
+        let sources = sources.collect::<Result<Vec<_>, Error>>()?;
         let started = Instant::now();
         if let Some(laid) = self.place(&sources, rows, 1, &[])? {
             return self.once(function, described, arguments, rows, laid, started);
@@ -202,7 +209,7 @@ fn result_type<'a>(
     }
 }
 
-fn check_arguments(
+pub(super) fn check_arguments(
     described: &Function,
     arguments: &[Argument<'_>],
     rows: usize,

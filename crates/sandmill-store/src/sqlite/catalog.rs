@@ -1,166 +1,23 @@
-use sandmill_model::{Digest, ModuleDescription, TenantId, TokenId};
+use sandmill_model::{TenantId, TokenId};
 use sqlx::Row;
 use sqlx::sqlite::{SqlitePool, SqliteRow};
 
 use super::{json, parse};
-use crate::{Error, FunctionRecord, Role, TableRecord, TokenRecord};
+use crate::{Error, Role, TableRecord, TokenRecord};
 
-fn damaged(what: &'static str, reason: impl ToString) -> Error {
+pub(super) fn damaged(what: &'static str, reason: impl ToString) -> Error {
     Error::Damaged {
         what,
         reason: reason.to_string(),
     }
 }
 
-fn function(row: &SqliteRow) -> Result<FunctionRecord, Error> {
-    let digest: String = row.try_get("digest")?;
-    Ok(FunctionRecord {
-        version: row.try_get("version")?,
-        digest: digest
-            .parse()
-            .map_err(|e: sandmill_model::IdError| damaged("function", e))?,
-        package: row.try_get("package")?,
-        info: parse("function", row.try_get("info")?)?,
-        created_at: row.try_get("created_at")?,
-    })
-}
-
-pub(super) async fn publish(
-    pool: &SqlitePool,
-    tenant: &TenantId,
-    module: &ModuleDescription,
-    now: i64,
-) -> Result<Vec<FunctionRecord>, Error> {
-    let mut tx = pool.begin_with("BEGIN IMMEDIATE").await?;
-    sqlx::query("INSERT OR IGNORE INTO modules VALUES (?, ?, ?, ?)")
-        .bind(tenant.as_str())
-        .bind(module.digest.to_string())
-        .bind(json("module", module)?)
-        .bind(now)
-        .execute(&mut *tx)
-        .await?;
-    let mut published = Vec::new();
-    for info in &module.functions {
-        let newest = sqlx::query(
-            "SELECT * FROM functions WHERE tenant_id = ? AND name = ? ORDER BY version DESC LIMIT 1",
-        );
-        let newest = newest
-            .bind(tenant.as_str())
-            .bind(&info.name)
-            .fetch_optional(&mut *tx)
-            .await?;
-        let mut version = 1;
-        if let Some(row) = &newest {
-            let found = function(row)?;
-            let deleted: Option<i64> = row.try_get("deleted_at")?;
-            if deleted.is_none() && found.package != module.package {
-                return Err(Error::Conflict(format!(
-                    "The function {} belongs to the package {}; this module is the package {}.",
-                    info.name, found.package, module.package
-                )));
-            }
-            if deleted.is_none() && found.digest == module.digest {
-                published.push(found);
-                continue;
-            }
-            version = found.version + 1;
-        }
-        let row =
-            sqlx::query("INSERT INTO functions VALUES (?, ?, ?, ?, ?, ?, ?, NULL) RETURNING *")
-                .bind(tenant.as_str())
-                .bind(&info.name)
-                .bind(version)
-                .bind(module.digest.to_string())
-                .bind(&module.package)
-                .bind(json("function", info)?)
-                .bind(now)
-                .fetch_one(&mut *tx)
-                .await?;
-        published.push(function(&row)?);
-    }
-    tx.commit().await?;
-    Ok(published)
-}
-
-pub(super) async fn functions(
-    pool: &SqlitePool,
-    tenant: &TenantId,
-) -> Result<Vec<FunctionRecord>, Error> {
-    let rows = sqlx::query(
-        "SELECT * FROM functions f WHERE tenant_id = ?1 AND deleted_at IS NULL AND version =
-            (SELECT max(version) FROM functions WHERE tenant_id = ?1 AND name = f.name)
-         ORDER BY name",
-    );
-    rows.bind(tenant.as_str())
-        .fetch_all(pool)
-        .await?
-        .iter()
-        .map(function)
-        .collect()
-}
-
-pub(super) async fn versions(
-    pool: &SqlitePool,
-    tenant: &TenantId,
-    name: &str,
-) -> Result<Vec<FunctionRecord>, Error> {
-    let rows = sqlx::query(
-        "SELECT * FROM functions WHERE tenant_id = ? AND name = ? AND deleted_at IS NULL
-         ORDER BY version DESC",
-    );
-    let rows = rows
-        .bind(tenant.as_str())
-        .bind(name)
-        .fetch_all(pool)
-        .await?;
-    if rows.is_empty() {
-        return Err(Error::NotFound(format!("The function {name}")));
-    }
-    rows.iter().map(function).collect()
-}
-
-pub(super) async fn function_delete(
-    pool: &SqlitePool,
-    tenant: &TenantId,
-    name: &str,
-    now: i64,
-) -> Result<(), Error> {
-    let query = sqlx::query(
-        "UPDATE functions SET deleted_at = ? WHERE tenant_id = ? AND name = ? AND deleted_at IS NULL",
-    );
-    let done = query
-        .bind(now)
-        .bind(tenant.as_str())
-        .bind(name)
-        .execute(pool)
-        .await?;
-    gone(done.rows_affected(), || format!("The function {name}"))
-}
-
-fn gone(rows: u64, what: impl Fn() -> String) -> Result<(), Error> {
+pub(super) fn gone(rows: u64, what: impl Fn() -> String) -> Result<(), Error> {
     if rows == 0 {
         Err(Error::NotFound(what()))
     } else {
         Ok(())
     }
-}
-
-pub(super) async fn module(
-    pool: &SqlitePool,
-    tenant: &TenantId,
-    digest: Digest,
-) -> Result<ModuleDescription, Error> {
-    let query =
-        sqlx::query_scalar("SELECT description FROM modules WHERE tenant_id = ? AND digest = ?");
-    let text: Option<String> = query
-        .bind(tenant.as_str())
-        .bind(digest.to_string())
-        .fetch_optional(pool)
-        .await?;
-    parse(
-        "module",
-        &text.ok_or_else(|| Error::NotFound(format!("The module {digest}")))?,
-    )
 }
 
 fn table(row: &SqliteRow) -> Result<TableRecord, Error> {

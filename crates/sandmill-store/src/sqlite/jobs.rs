@@ -1,5 +1,5 @@
 use sandmill_model::{
-    ErrorCode, Failure, JobId, JobState, LogLine, Progress, TenantId, VersionUsage,
+    ErrorCode, Failure, JobId, JobState, LogLine, Progress, TenantId, UsedVersion,
 };
 use sqlx::sqlite::{SqlitePool, SqliteRow};
 use sqlx::{Row, SqliteConnection};
@@ -59,6 +59,33 @@ pub(super) async fn insert(pool: &SqlitePool, job: &JobRecord, limit: u64) -> Re
         .bind(job.retry_of.map(|id| id.to_string()))
         .execute(&mut *tx)
         .await?;
+    for pin in &job.spec.functions {
+        // A version that was deleted meanwhile has no module any more.
+        let there = sqlx::query(
+            "INSERT OR IGNORE INTO job_functions
+             SELECT tenant_id, name, ?4, version FROM functions
+             WHERE tenant_id = ?1 AND name = ?2 AND version = ?3 AND digest = ?5
+               AND deleted_at IS NULL",
+        )
+        .bind(job.tenant.as_str())
+        .bind(pin.function())
+        .bind(pin.version)
+        .bind(job.id.to_string())
+        .bind(pin.digest.to_string())
+        .execute(&mut *tx)
+        .await?;
+        let twice = |other: &&sandmill_model::FunctionPin| {
+            (other.function(), other.version) == (pin.function(), pin.version)
+        };
+        let again = job.spec.functions.iter().find(twice) != Some(pin);
+        if there.rows_affected() == 0 && !again {
+            return Err(Error::Conflict(format!(
+                "Version {} of the function {} is deleted.",
+                pin.version,
+                pin.function()
+            )));
+        }
+    }
     Ok(tx.commit().await?)
 }
 
@@ -140,7 +167,7 @@ pub(super) async fn heartbeat(
     id: JobId,
     owner: &str,
     lease: i64,
-    (progress, usage): (Progress, &[VersionUsage]),
+    (progress, usage): (Progress, &[UsedVersion]),
 ) -> Result<JobState, Error> {
     let state: Option<String> = sqlx::query_scalar(
         "UPDATE jobs SET lease_until = ?, progress = ?, usage = ? WHERE tenant_id = ? AND id = ? AND owner = ?

@@ -1,7 +1,12 @@
 /* The conformance functions, in C. udf-sdk/spec/conformance/cases.json says what they do. */
-#include "sandmill.h"
+#include "sandmill_kinds.h"
 
-SM_PACKAGE("conformance_c", "0.1.0")
+/* The same file is built as C++ under another name. */
+#ifndef PACKAGE
+#define PACKAGE "conformance_c"
+#endif
+
+SM_PACKAGE(PACKAGE, "0.1.0")
 
 #define IDENTITY(name, format, type)                                                               \
     SM_SCALAR(name, SM_ARG("x", format), format, "Gives its argument back.")                       \
@@ -174,3 +179,6 @@ SM_SCALAR(axpy, SM_ARG("a", "g") SM_COMMA SM_ARG("x", "g") SM_COMMA SM_ARG("y", 
         result[row] = sm_value(double, &args[0], row) * sm_value(double, &args[1], row) + sm_value(double, &args[2], row);
     return sm_finish_values(out, rows);
 }
+
+#include "nested.h"
+#include "kinds.h"

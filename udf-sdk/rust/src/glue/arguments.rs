@@ -3,8 +3,9 @@
 use core::cell::UnsafeCell;
 
 use crate::abi::ArrowArray;
+use crate::manifest::SqlType;
 use crate::memory::{Buffer, Single};
-use crate::types::{Date, Decimal, Timestamp, Unit};
+use crate::types::*;
 
 /// The arrays of one call.
 pub struct Arrays {
@@ -37,14 +38,14 @@ impl Arrays {
 }
 
 #[inline(always)]
-fn buffer(array: &ArrowArray, n: usize) -> usize {
+pub(super) fn buffer(array: &ArrowArray, n: usize) -> usize {
     // SAFETY: the ABI promises that `buffers` points to as many pointers as the type has buffers.
     unsafe { *(array.buffers as *const u32).add(n) as usize }
 }
 
 /// 1 for a column, 0 for a constant: the factor of the row.
 #[inline(always)]
-fn step(array: &ArrowArray) -> usize {
+pub(super) fn step(array: &ArrowArray) -> usize {
     usize::from(array.length != 1)
 }
 
@@ -56,7 +57,7 @@ pub struct Bits {
 }
 
 impl Bits {
-    fn validity(array: &ArrowArray) -> Self {
+    pub(super) fn validity(array: &ArrowArray) -> Self {
         let bits = if array.null_count == 0 {
             0
         } else {
@@ -76,13 +77,13 @@ impl Bits {
     }
 
     #[inline(always)]
-    fn valid(&self, row: usize) -> bool {
+    pub(super) fn valid(&self, row: usize) -> bool {
         self.bits == 0 || self.get(row)
     }
 }
 
 /// A type that an argument can have.
-pub trait Argument: Sized {
+pub trait Argument: SqlType + Sized {
     /// Its column.
     type Column: Copy;
     /// Looks at argument `n` of a call with so many rows.
@@ -151,6 +152,8 @@ macro_rules! fixed {
 fixed! {
     i8, []; i16, []; i32, []; i64, []; u8, []; u16, []; u32, []; u64, []; f32, []; f64, [];
     Date, []; Timestamp<U>, [U: Unit]; Decimal<P, S>, [const P: u8, const S: u8];
+    Half, []; Interval, []; Months, []; DayTime, []; Time<U>, [U: Unit]; Duration<U>, [U: Unit];
+    Decimal256<P, S>, [const P: u8, const S: u8]; [u8; N], [const N: usize];
 }
 
 impl Argument for bool {

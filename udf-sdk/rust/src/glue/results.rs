@@ -1,12 +1,12 @@
 //! Writing results.
 
 use core::cell::UnsafeCell;
-use core::fmt::Display;
 
-use crate::abi;
+use crate::abi::{self, ArrowArray};
 use crate::host::fail;
+use crate::manifest::SqlType;
 use crate::memory::{Buffer, Single};
-use crate::types::{Date, Decimal, Timestamp, Unit};
+use crate::types::*;
 
 /// The buffers of results; one call's are overwritten by the next.
 pub(super) struct Output {
@@ -30,7 +30,7 @@ pub(super) fn output() -> &'static mut Output {
 }
 
 /// A type that a result can have.
-pub trait Value: Sized {
+pub trait Value: SqlType + Sized {
     /// Whether there is a third buffer.
     const BYTES: bool = false;
     /// Where values go; lives in the loop, so that its pointers stay in registers.
@@ -48,6 +48,12 @@ pub trait Value: Sized {
     }
     /// Writes something for a row that is NULL.
     fn nothing(sink: &mut Self::Sink, row: usize);
+    /// Shows the column to the host.
+    #[inline(always)]
+    fn finish(sink: Self::Sink, out: &mut ArrowArray, rows: usize, nulls: usize) {
+        let _ = sink;
+        super::finish(out, rows, nulls, if Self::BYTES { 3 } else { 2 });
+    }
 }
 
 macro_rules! fixed {
@@ -75,6 +81,8 @@ macro_rules! fixed {
 fixed! {
     i8, []; i16, []; i32, []; i64, []; u8, []; u16, []; u32, []; u64, []; f32, []; f64, [];
     Date, []; Timestamp<U>, [U: Unit]; Decimal<P, S>, [const P: u8, const S: u8];
+    Half, []; Interval, []; Months, []; DayTime, []; Time<U>, [U: Unit]; Duration<U>, [U: Unit];
+    Decimal256<P, S>, [const P: u8, const S: u8]; [u8; N], [const N: usize];
 }
 
 impl Value for bool {
@@ -265,14 +273,17 @@ impl<V: Value> Return for Option<V> {
     }
 }
 
-impl<R: Return, E: Display> Return for Result<R, E> {
+impl<R: Return, E: Into<Error>> Return for Result<R, E> {
     type Value = R::Value;
     const NULLABLE: bool = R::NULLABLE;
     #[inline(always)]
     fn value(self, row: usize) -> Option<R::Value> {
         match self {
             Ok(inner) => inner.value(row),
-            Err(error) => fail(abi::ERROR, row as i64, &error.to_string()),
+            Err(error) => {
+                let error = error.into();
+                fail(abi::ERROR, error.row.unwrap_or(row) as i64, &error.message)
+            }
         }
     }
 }

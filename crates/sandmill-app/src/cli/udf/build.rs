@@ -6,6 +6,8 @@ use std::process::Command;
 use crate::cli::fault::Fault;
 
 const TARGET: &str = "wasm32-unknown-unknown";
+/// What makes a folder a project of Zig.
+const ZIG_ROOT: &str = "src/functions.zig";
 
 /// Builds the project in `folder` and gives the module's path. With `debug` the module keeps names and
 /// DWARF, and Binaryen, which would move code away from its DWARF, is left out.
@@ -15,14 +17,31 @@ pub(crate) fn build(folder: &Path, out: Option<&Path>, debug: bool) -> Result<Pa
     if folder.join("Cargo.toml").exists() {
         return rust(&folder, out, debug);
     }
+    if folder.join(ZIG_ROOT).exists() {
+        return zig(&folder, out, debug);
+    }
+    if let Some(language) = sandmill_build::detect(&folder) {
+        let name = name(&folder);
+        let staging = tempfile::tempdir()?;
+        let built = staging.path().join("module.wasm");
+        std::fs::write(&built, super::pack::build(&folder, &name, language)?)?;
+        return finish(&folder, &built, &name, out, debug);
+    }
     let sources = sources(&folder)?;
     if sources.is_empty() {
         return Err(Fault::usage(format!(
-            "{} has neither Cargo.toml nor C files\n  hint: make a project with `sandmill udf new`",
+            "{} has neither Cargo.toml nor go.mod nor files of C, C++, Zig, AssemblyScript or JavaScript\n  hint: make a project with `sandmill udf new`",
             folder.display()
         )));
     }
     c(&folder, &sources, out, debug)
+}
+
+/// Modules are called like their folder.
+fn name(folder: &Path) -> String {
+    folder
+        .file_name()
+        .map_or("module".into(), |n| n.to_string_lossy().into_owned())
 }
 
 fn finish(
@@ -200,7 +219,7 @@ fn sources(folder: &Path) -> Result<Vec<PathBuf>, Fault> {
         };
         for entry in entries {
             let path = entry?.path();
-            if path.extension().is_some_and(|e| e == "c") {
+            if path.extension().is_some_and(|e| e == "c" || e == "cpp") {
                 found.push(path);
             }
         }
@@ -243,15 +262,20 @@ fn c(
     out: Option<&Path>,
     debug: bool,
 ) -> Result<PathBuf, Fault> {
-    let name = folder
-        .file_name()
-        .map_or("module".into(), |n| n.to_string_lossy().into_owned());
+    let name = name(folder);
     let staging = tempfile::tempdir()?;
     let built = staging.path().join("module.wasm");
+    let cpp = sources
+        .iter()
+        .any(|s| s.extension().is_some_and(|e| e == "cpp"));
+    let language: &[&str] = match cpp {
+        true => &["-std=c++17", "-fno-exceptions", "-fno-rtti"],
+        false => &["-std=c11"],
+    };
     run(Command::new(clang()?)
+        .args(language)
         .args([
             "--target=wasm32",
-            "-std=c11",
             "-O3",
             "-flto",
             "-msimd128",
@@ -277,4 +301,31 @@ fn c(
         .arg("-o")
         .arg(&built))?;
     finish(folder, &built, &name, out, debug)
+}
+
+/// Zig is named in SANDMILL_ZIG or found on the path. Its versions differ too much to look further.
+fn zig(folder: &Path, out: Option<&Path>, debug: bool) -> Result<PathBuf, Fault> {
+    let strip = if debug { "-fno-strip" } else { "-fstrip" };
+    let named = std::env::var_os("SANDMILL_ZIG").map(PathBuf::from);
+    let zig = named.unwrap_or_else(|| "zig".into());
+    if Command::new(&zig).arg("version").output().is_err() {
+        return Err(Fault::failed(
+            "there is no Zig here\n  hint: install Zig 0.17, or name one in SANDMILL_ZIG",
+        ));
+    }
+    let staging = tempfile::tempdir()?;
+    let built = staging.path().join("module.wasm");
+    run(Command::new(zig)
+        .args(["build-exe", "-target", "wasm32-freestanding"])
+        .args(["-mcpu=generic+simd128+bulk_memory", "-O", "ReleaseFast"])
+        .args(["-fno-entry", "-rdynamic", strip, "--dep", "sandmill"])
+        .arg(format!("-Mroot={}", folder.join(ZIG_ROOT).display()))
+        .arg(format!(
+            "-Msandmill={}",
+            folder.join("sdk/sandmill.zig").display()
+        ))
+        .arg("--cache-dir")
+        .arg(folder.join("zig-cache"))
+        .arg(format!("-femit-bin={}", built.display())))?;
+    finish(folder, &built, &name(folder), out, debug)
 }

@@ -11,6 +11,11 @@ use crate::cli::fault::Fault;
 static RUST_SDK: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../udf-sdk/rust");
 static RUST_MACROS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../udf-sdk/rust-macros");
 static C_HEADER: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../udf-sdk/c/include");
+static CPP_HEADER: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../udf-sdk/cpp/include");
+static ZIG_SDK: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../udf-sdk/zig/src");
+static GO: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../udf-sdk/go/sandmill");
+static ASSEMBLYSCRIPT: Dir<'_> =
+    include_dir!("$CARGO_MANIFEST_DIR/../../udf-sdk/assemblyscript/assembly");
 static TEMPLATES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../udf-sdk/templates");
 
 /// Makes a project folder, which must not exist yet.
@@ -41,6 +46,26 @@ pub(crate) fn create(name: &str, language: Language, path: &Path) -> Result<(), 
             write(template, path, &named)?;
             write(&C_HEADER, &path.join("include"), &str::to_owned)
         }),
+        Language::Cpp => part("cpp").and_then(|template| {
+            write(template, path, &named)?;
+            write(&C_HEADER, &path.join("include"), &str::to_owned)?;
+            write(&CPP_HEADER, &path.join("include"), &str::to_owned)
+        }),
+        Language::Zig => part("zig").and_then(|template| {
+            write(template, path, &named)?;
+            write(&ZIG_SDK, &path.join("sdk"), &str::to_owned)
+        }),
+        Language::Go => part("go").and_then(|template| {
+            write(template, path, &named)?;
+            write(&GO, &path.join("sandmill"), &str::to_owned)
+        }),
+        Language::Assemblyscript => part("assemblyscript").and_then(|template| {
+            write(template, path, &named)?;
+            write(&ASSEMBLYSCRIPT, path, &str::to_owned)
+        }),
+        Language::Javascript => {
+            part("javascript").and_then(|template| write(template, path, &named))
+        }
     };
     result.map_err(|e| Fault::failed(format!("{} cannot be written: {e}", path.display())))
 }

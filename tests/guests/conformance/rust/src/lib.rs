@@ -1,5 +1,9 @@
 //! The conformance functions, in Rust. `udf-sdk/spec/conformance/cases.json` says what they do.
 
+pub mod aggregates;
+pub mod tables;
+pub mod types;
+
 use sandmill::{Date, Decimal, Micros, Nanos, Timestamp};
 
 sandmill::package!();
@@ -51,7 +55,11 @@ pub fn even(a: i64) -> Option<i64> {
 /// The square root of a number that is not negative.
 #[sandmill::udf]
 pub fn root(x: f64) -> Result<f64, String> {
-    if x < 0.0 { Err(format!("{x:?} is negative")) } else { Ok(x.sqrt()) }
+    if x < 0.0 {
+        Err(format!("{x:?} is negative"))
+    } else {
+        Ok(x.sqrt())
+    }
 }
 
 /// Joins two texts.

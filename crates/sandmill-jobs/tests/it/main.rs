@@ -1,0 +1,6 @@
+//! What jobs and versions promise.
+
+mod lifecycle;
+mod script;
+mod signatures;
+mod versions;

@@ -1,0 +1,3 @@
+module conformance_go
+
+go 1.24

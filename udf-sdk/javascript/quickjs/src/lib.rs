@@ -1,0 +1,1 @@
+// Only names where the sources of QuickJS come from: its lock file has their digest.
