@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use sandmill_api_types::{
     Client, ClientError, Job as JobBody, JobState, Limits, NewJob, OnResultLimit, Param,
+    UsedFunction,
 };
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
