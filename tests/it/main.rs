@@ -6,6 +6,7 @@ mod crash;
 mod hostile;
 mod http;
 mod languages;
+mod observe;
 mod sql;
 mod start;
 mod versions;

@@ -26,6 +26,7 @@ const LANGUAGES: &[Language] = &[
         modules: &[
             ("conformance_rust", "tests/guests/conformance/rust"),
             ("bench", "tests/guests/bench"),
+            ("debug_rust", "tests/guests/debug/rust"),
         ],
         build: rust,
     },
@@ -33,6 +34,7 @@ const LANGUAGES: &[Language] = &[
         name: "C",
         modules: &[
             ("conformance_c", "tests/guests/conformance/c"),
+            ("debug_c", "tests/guests/debug/c"),
             ("demo_text", "udf-sdk/templates/c/src"),
         ],
         build: c,
@@ -54,6 +56,9 @@ const LANGUAGES: &[Language] = &[
         build: zig,
     },
 ];
+
+/// Guests that keep names and DWARF, so Binaryen does not touch them.
+const DEBUG: &[&str] = &["debug_rust", "debug_c"];
 
 /// Builds what is older than its sources and gives the folder.
 pub fn build(home: &Home) -> Outcome<PathBuf> {
@@ -93,7 +98,7 @@ fn rust(home: &Home, name: &str, source: &Path, out: &Path) -> Outcome {
         .env("RUSTFLAGS", "-C target-feature=+simd128,+bulk-memory")
         .env_remove("CARGO_ENCODED_RUSTFLAGS"))?;
     let built = target.join(toolchains::TARGET).join("release");
-    finish(&built.join(format!("{name}.wasm")), out)
+    finish(name, &built.join(format!("{name}.wasm")), out)
 }
 
 fn c(home: &Home, name: &str, source: &Path, out: &Path) -> Outcome {
@@ -125,7 +130,10 @@ fn clang(home: &Home, name: &str, source: &Path, out: &Path, language: &[&str]) 
             "-ffreestanding",
             "-Wl,--no-entry",
             "-Wl,-z,stack-size=65536",
-            "-Wl,--strip-debug",
+            match DEBUG.contains(&name) {
+                true => "-gline-tables-only",
+                false => "-Wl,--strip-debug",
+            },
         ])
         .arg("-I")
         .arg(home.root.join("udf-sdk/c/include"))
@@ -136,7 +144,7 @@ fn clang(home: &Home, name: &str, source: &Path, out: &Path, language: &[&str]) 
         .args(files)
         .arg("-o")
         .arg(&built))?;
-    finish(&built, out)?;
+    finish(name, &built, out)?;
     let _ = fs::remove_file(&built);
     Ok(())
 }
@@ -167,7 +175,7 @@ fn zig(home: &Home, name: &str, source: &Path, out: &Path) -> Outcome {
         .arg("--cache-dir")
         .arg(home.target.join("guest-build/zig-cache"))
         .arg(format!("-femit-bin={}", built.display())))?;
-    finish(&built, out)?;
+    finish(name, &built, out)?;
     let _ = fs::remove_file(&built);
     Ok(())
 }
@@ -193,7 +201,14 @@ fn copies(home: &Home, name: &str, source: &Path, extensions: &[&str]) -> Outcom
 }
 
 /// Optimises with Binaryen where it is installed: it inlines across functions.
-fn finish(built: &Path, out: &Path) -> Outcome {
+fn finish(name: &str, built: &Path, out: &Path) -> Outcome {
+    let copy = || {
+        let copied = fs::copy(built, out).map(|_| ());
+        copied.map_err(|e| format!("{}: {e}", built.display()))
+    };
+    if DEBUG.contains(&name) {
+        return copy();
+    }
     let optimised = Command::new("wasm-opt")
         .args([
             "-O3",
@@ -215,9 +230,7 @@ fn finish(built: &Path, out: &Path) -> Outcome {
     if optimised.is_ok_and(|status| status.success()) {
         return Ok(());
     }
-    fs::copy(built, out)
-        .map(|_| ())
-        .map_err(|e| format!("{}: {e}", built.display()))
+    copy()
 }
 
 fn is_fresh(out: &Path, sources: Option<SystemTime>) -> bool {

@@ -8,8 +8,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::{
-    Function, FunctionList, Job, JobList, JobPlan, LogPage, Me, NewJob, NewTable, Problem,
-    ResultManifest, Rows, Table, TableList,
+    Function, FunctionList, Job, JobFunctions, JobList, JobPlan, LogPage, Me, NewJob, NewTable,
+    Problem, ResultManifest, Rows, Table, TableList,
 };
 
 /// Why a call failed.
@@ -213,8 +213,24 @@ impl Client {
 
     /// Log lines from line `from` on.
     pub async fn job_logs(&self, id: &str, from: u64) -> Result<LogPage, Error> {
-        self.get(&format!("/jobs/{id}/logs"), &[("from", from.to_string())])
-            .await
+        self.job_logs_of(id, None, from).await
+    }
+
+    /// Log lines of one function, or of all, from line `from` on.
+    pub async fn job_logs_of(
+        &self,
+        id: &str,
+        function: Option<&str>,
+        from: u64,
+    ) -> Result<LogPage, Error> {
+        let mut query = vec![("from", from.to_string())];
+        query.extend(function.map(|name| ("function", name.to_owned())));
+        self.get(&format!("/jobs/{id}/logs"), &query).await
+    }
+
+    /// What a job's functions used.
+    pub async fn job_functions(&self, id: &str) -> Result<JobFunctions, Error> {
+        self.get(&format!("/jobs/{id}/functions"), &[]).await
     }
 
     /// What the result consists of.

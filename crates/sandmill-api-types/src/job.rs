@@ -32,6 +32,10 @@ pub struct NewJob {
     /// Labels for people and reports.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
+    /// Whether an error of a function may show the arguments of the row that failed. They are stored
+    /// with the job and seen by everybody who may see it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub show_values: bool,
 }
 
 /// Limits of a job.
@@ -148,6 +152,68 @@ pub struct Pin {
     pub digest: String,
 }
 
+/// What one version of a function used in a job. Times are nanoseconds, summed over partitions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct UsedFunction {
+    /// Name.
+    pub name: String,
+    /// Version.
+    pub version: u32,
+    /// SHA-256 of its module.
+    pub digest: String,
+    /// Instances that were made for it.
+    pub instances: u64,
+    /// Calls.
+    pub calls: u64,
+    /// Rows computed.
+    pub rows: u64,
+    /// Time of making instances.
+    pub instantiate_nanos: u64,
+    /// Time of copying arguments in.
+    pub copy_nanos: u64,
+    /// Time in the function.
+    pub call_nanos: u64,
+    /// CPU time in the function; for calls of less than 256 rows their time.
+    pub cpu_nanos: u64,
+    /// Time of checking results and copying them out.
+    pub validate_nanos: u64,
+    /// Largest memory of one instance in bytes.
+    pub memory_bytes: u64,
+    /// Calls that trapped or were stopped.
+    pub traps: u64,
+    /// Calls that reported an error or gave data that is not valid.
+    pub errors: u64,
+}
+
+impl From<model::UsedVersion> for UsedFunction {
+    fn from(used: model::UsedVersion) -> Self {
+        let usage = used.usage;
+        Self {
+            name: used.name,
+            version: used.version,
+            digest: used.digest.to_string(),
+            instances: usage.instances,
+            calls: usage.calls,
+            rows: usage.rows,
+            instantiate_nanos: usage.instantiate_nanos,
+            copy_nanos: usage.copy_nanos,
+            call_nanos: usage.call_nanos,
+            cpu_nanos: usage.cpu_nanos,
+            validate_nanos: usage.validate_nanos,
+            memory_bytes: usage.memory_bytes,
+            traps: usage.traps,
+            errors: usage.errors,
+        }
+    }
+}
+
+/// What the functions of a job used.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct JobFunctions {
+    /// The functions that were called, by name.
+    pub items: Vec<UsedFunction>,
+}
+
 /// A job.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Job {
@@ -186,6 +252,9 @@ pub struct Job {
     pub timeout_ms: u64,
     /// Functions that its statement may use, fixed when it was submitted.
     pub functions: Vec<Pin>,
+    /// What they used in the last attempt, so far or in all. Those that were not called are not here.
+    #[serde(default)]
+    pub usage: Vec<UsedFunction>,
     /// Labels.
     pub labels: BTreeMap<String, String>,
     /// The job that it runs again.
@@ -208,6 +277,7 @@ impl Job {
         error: Option<model::Failure>,
         result: Option<&model::ResultManifest>,
         progress: model::Progress,
+        usage: Vec<model::UsedVersion>,
         retry_of: Option<model::JobId>,
     ) -> Self {
         let pins = spec.functions.into_iter().map(|pin| Pin {
@@ -242,6 +312,7 @@ impl Job {
             finished_at: finished.map(moment),
             timeout_ms: spec.timeout_ms,
             functions: pins.collect(),
+            usage: usage.into_iter().map(Into::into).collect(),
             labels: spec.labels,
             retry_of: retry_of.map(|id| id.to_string()),
         }

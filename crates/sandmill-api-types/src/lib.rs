@@ -18,10 +18,10 @@ pub use catalog::{
 #[cfg(feature = "client")]
 pub use client::{Client, Error as ClientError, Format};
 pub use job::{
-    Chunk, Column, Job, JobList, JobPlan, JobState, Limits, LogLine, LogPage, NewJob,
-    OnResultLimit, Param, Pin, Progress, ResultManifest, ResultsState, Rows,
+    Chunk, Column, Job, JobFunctions, JobList, JobPlan, JobState, Limits, LogLine, LogPage, NewJob,
+    OnResultLimit, Param, Pin, Progress, ResultManifest, ResultsState, Rows, UsedFunction,
 };
-pub use problem::{FunctionPlace, Limit, Position, Problem};
+pub use problem::{FunctionPlace, Limit, Position, Problem, ShownValue};
 pub use signing::{NewSigningKey, SigningKey, SigningKeyList, SigningPolicy};
 pub use version::{
     Alias, AliasList, FunctionUsage, NewAlias, NewTrial, Pins, Provenance, Signature, Trial,

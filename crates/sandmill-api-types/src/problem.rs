@@ -56,12 +56,30 @@ pub struct FunctionPlace {
     pub name: String,
     /// Version.
     pub version: String,
-    /// Row, counted from 0 over the rows of one partition.
+    /// Row, counted from 0 over the rows that one partition gave this function, in their order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub row: Option<u64>,
+    /// File of the function's source, where the module carries debug information.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// Line in that file, from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<u32>,
     /// The function's own call stack, innermost first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub frames: Vec<String>,
+    /// Arguments of the row, for jobs with `show_values`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub values: Vec<ShownValue>,
+}
+
+/// An argument of a row that failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ShownValue {
+    /// Name of the argument.
+    pub name: String,
+    /// Its value as text, cut after 200 bytes, control characters removed.
+    pub value: String,
 }
 
 /// A limit that was hit.
@@ -96,11 +114,20 @@ impl From<Failure> for Problem {
                 line: p.line,
                 column: p.column,
             }),
-            function: failure.function.map(|f| FunctionPlace {
-                name: f.name,
-                version: f.version,
-                row: f.row,
-                frames: f.frames,
+            function: failure.function.map(|f| {
+                let values = f.values.into_iter().map(|v| ShownValue {
+                    name: v.name,
+                    value: v.value,
+                });
+                FunctionPlace {
+                    name: f.name,
+                    version: f.version,
+                    row: f.row,
+                    file: f.file,
+                    line: f.line,
+                    frames: f.frames,
+                    values: values.collect(),
+                }
             }),
             limit: failure.limit.map(|l| Limit {
                 name: l.name,
@@ -123,11 +150,20 @@ impl From<Problem> for Failure {
             line: p.line,
             column: p.column,
         });
-        failure.function = problem.function.map(|f| sandmill_model::FunctionSite {
-            name: f.name,
-            version: f.version,
-            row: f.row,
-            frames: f.frames,
+        failure.function = problem.function.map(|f| {
+            let values = f.values.into_iter().map(|v| sandmill_model::ShownValue {
+                name: v.name,
+                value: v.value,
+            });
+            sandmill_model::FunctionSite {
+                name: f.name,
+                version: f.version,
+                row: f.row,
+                file: f.file,
+                line: f.line,
+                frames: f.frames,
+                values: values.collect(),
+            }
         });
         failure.limit = problem.limit.map(|l| sandmill_model::LimitHit {
             name: l.name,

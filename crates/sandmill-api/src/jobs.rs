@@ -4,7 +4,9 @@ use axum::Json;
 use axum::extract::State as Shared;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use sandmill_api_types::{Job, JobList, JobPlan, LogPage, NewJob, OnResultLimit, Problem};
+use sandmill_api_types::{
+    Job, JobFunctions, JobList, JobPlan, LogPage, NewJob, OnResultLimit, Problem,
+};
 use sandmill_jobs::Validation;
 use sandmill_model::{ErrorCode, JobId, JobState, Parameter};
 use sandmill_store::{JobFilter, JobRecord};
@@ -35,6 +37,7 @@ pub(crate) fn body(job: JobRecord) -> Job {
         job.error,
         job.result.as_ref(),
         job.progress,
+        job.usage,
         job.retry_of,
     )
 }
@@ -97,6 +100,7 @@ fn job(new: NewJob) -> Result<sandmill_jobs::NewJob, ApiError> {
             OnResultLimit::Truncate => sandmill_model::OnResultLimit::Truncate,
         },
         labels: new.labels,
+        show_values: new.show_values,
     })
 }
 
@@ -268,6 +272,19 @@ pub(crate) async fn job_retry(
     Ok(tagged(StatusCode::ACCEPTED, record))
 }
 
+/// Shows what the functions of a job used: calls, rows, time, memory, errors.
+#[utoipa::path(get, path = "/jobs/{id}/functions", operation_id = "job_functions", tag = "jobs", params(("id" = String, Path)),
+    responses((status = 200, body = JobFunctions), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+pub(crate) async fn job_functions(
+    Shared(state): Shared<State>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<JobFunctions>, ApiError> {
+    let job = state.jobs.view(&caller.tenant, job_id(&id)?).await?;
+    let items = job.usage.into_iter().map(Into::into).collect();
+    Ok(Json(JobFunctions { items }))
+}
+
 /// Shows how a job would run now.
 #[utoipa::path(get, path = "/jobs/{id}/plan", operation_id = "job_plan", tag = "jobs", params(("id" = String, Path)),
     responses((status = 200, body = JobPlan), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
@@ -286,6 +303,8 @@ pub(crate) struct LogParams {
     /// The first line, counted from 0.
     #[serde(default)]
     from: u64,
+    /// Only lines of this function.
+    function: Option<String>,
 }
 
 /// Reads what a job's functions logged.
@@ -299,11 +318,19 @@ pub(crate) async fn job_logs(
 ) -> Result<Json<LogPage>, ApiError> {
     let lines = state
         .jobs
-        .logs(&caller.tenant, job_id(&id)?, params.from, 1000)
+        .logs(
+            &caller.tenant,
+            job_id(&id)?,
+            params.function.as_deref(),
+            params.from,
+            1000,
+        )
         .await?;
-    let next = params.from.saturating_add(lines.len() as u64);
+    let next = lines
+        .last()
+        .map_or(params.from, |(last, _)| last.saturating_add(1));
     Ok(Json(LogPage {
-        lines: lines.into_iter().map(Into::into).collect(),
+        lines: lines.into_iter().map(|(_, line)| line.into()).collect(),
         next,
     }))
 }

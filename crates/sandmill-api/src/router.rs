@@ -54,6 +54,7 @@ fn api() -> OpenApiRouter<State> {
         .routes(routes!(jobs::job_cancel))
         .routes(routes!(jobs::job_retry))
         .routes(routes!(jobs::job_plan))
+        .routes(routes!(jobs::job_functions))
         .routes(routes!(jobs::job_logs))
         .routes(routes!(results::job_results))
         .routes(routes!(results::job_manifest))

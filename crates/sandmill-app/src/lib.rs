@@ -4,6 +4,7 @@
 #![deny(missing_docs)]
 
 pub mod cli;
+mod metrics;
 mod runners;
 mod server;
 

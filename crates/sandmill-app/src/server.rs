@@ -16,6 +16,7 @@ use sandmill_store::{Role, Shared, Sqlite};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::metrics;
 use crate::runners::QueryRunner;
 
 /// How a server runs. The defaults suit one machine.
@@ -23,6 +24,8 @@ use crate::runners::QueryRunner;
 pub struct Settings {
     /// Where it listens; port 0 takes a free one.
     pub listen: SocketAddr,
+    /// Where metrics are served, if they are; port 0 takes a free one.
+    pub metrics: Option<SocketAddr>,
     /// The data folder.
     pub data: PathBuf,
     /// Compiled code; `compiled` in the data folder when `None`.
@@ -46,6 +49,7 @@ impl Settings {
     pub fn new(data: impl Into<PathBuf>) -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8420)),
+            metrics: None,
             data: data.into(),
             cache: None,
             allow: Vec::new(),
@@ -100,6 +104,7 @@ pub enum Error {
 /// A running server.
 pub struct Server {
     address: SocketAddr,
+    metrics_address: Option<SocketAddr>,
     token: String,
     /// Whether this start made the token.
     new_token: bool,
@@ -134,6 +139,16 @@ impl Server {
             error,
         })?;
         let address = listener.local_addr().map_err(failed)?;
+
+        let metrics = match settings.metrics {
+            Some(address) => {
+                let listener = TcpListener::bind(address).await;
+                Some(listener.map_err(|error| Error::Listen { address, error })?)
+            }
+            None => None,
+        };
+        let metrics_address = metrics.as_ref().map(TcpListener::local_addr).transpose();
+        let metrics_address = metrics_address.map_err(failed)?;
 
         let store: Shared = Arc::new(Sqlite::open(&data.join("sandmill.db")).await?);
         let (token, new_token) = first_token(&store, &data, settings.token_days).await?;
@@ -175,6 +190,16 @@ impl Server {
         let stop = CancellationToken::new();
         let router = sandmill_api::router(state);
         let signal = stop.clone().cancelled_owned();
+        if let Some(listener) = metrics {
+            let router = metrics::router(jobs.clone(), sandbox.clone());
+            let signal = stop.clone().cancelled_owned();
+            tokio::spawn(async move {
+                let served = axum::serve(listener, router).with_graceful_shutdown(signal);
+                if let Err(error) = served.await {
+                    tracing::error!(%error, "metrics are not served any more");
+                }
+            });
+        }
         let serving = tokio::spawn(async move {
             axum::serve(listener, router)
                 .with_graceful_shutdown(signal)
@@ -182,6 +207,7 @@ impl Server {
         });
         Ok(Self {
             address,
+            metrics_address,
             token,
             new_token,
             jobs,
@@ -207,6 +233,12 @@ impl Server {
     /// Where it answers, like `http://127.0.0.1:8420`.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// Where metrics are served, if they are.
+    pub fn metrics_url(&self) -> Option<String> {
+        self.metrics_address
+            .map(|address| format!("http://{address}/metrics"))
     }
 
     /// The token of the first user.

@@ -9,7 +9,7 @@
 //! around it are the function's text for people. `//sandmill:package NAME VERSION` names the package.
 
 use sandmill_abi::{MAJOR, MINOR};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::Error;
 use crate::types::{Shape, format};

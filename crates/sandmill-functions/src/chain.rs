@@ -225,9 +225,9 @@ impl ScalarUDFImpl for Chain {
                 ColumnarValue::Scalar(_) => Argument::Constant(array.as_ref()),
             })
             .collect();
-        let result = instances::on_instance(&self.versions, &self.scope, |instance| {
-            let result = instance.chain(&self.steps, &arguments, rows);
-            result.map_err(|e| (instance.failed_step(), e))
+        let (last, all) = (self.last(), &self.versions);
+        let result = instances::on_instance_of(last, all, &self.scope, |instance| {
+            instance.chain(&self.steps, &arguments, rows)
         })?;
         if once {
             return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::sync::{Arc, PoisonError};
 
 use datafusion::common::Result as DataFusionResult;
+use sandmill_model::FunctionUsage;
 use sandmill_sandbox::{Error, Instance, Timings};
 
 use crate::failure::external;
@@ -43,6 +44,35 @@ impl Instances {
         }
     }
 
+    /// What each function used so far, with its name.
+    pub(crate) fn usage(&mut self) -> Vec<(String, FunctionUsage)> {
+        let mut all: Vec<(String, FunctionUsage)> = Vec::new();
+        let mut count = |instance: &mut Instance| {
+            let module = instance.module().clone();
+            let functions = module.manifest().functions.iter();
+            for (function, usage) in functions.zip(instance.usage()) {
+                match all.iter_mut().find(|(name, _)| *name == function.name) {
+                    Some((_, sum)) => sum.add(usage),
+                    None => all.push((function.name.clone(), *usage)),
+                }
+            }
+        };
+        self.scalar.iter_mut().for_each(&mut count);
+        if let Some(partition) = &self.partition {
+            partition.each(count);
+        }
+        all.retain(|(_, usage)| usage.is_used());
+        all
+    }
+
+    /// Tells the job what was used so far.
+    pub(crate) fn publish(&mut self) {
+        self.scalar.iter_mut().for_each(Instance::publish);
+        if let Some(partition) = &self.partition {
+            partition.each(Instance::publish);
+        }
+    }
+
     /// Runs `work` with these instances as the ones of this thread.
     pub(crate) fn with<T>(&mut self, work: impl FnOnce() -> T) -> T {
         // Restores the outer node's instances even if `work` unwinds.
@@ -67,20 +97,28 @@ pub(crate) fn partition() -> Arc<Partition> {
     })
 }
 
-/// Runs `work` on this thread's instance of the versions' module, or on one that no partition uses.
-/// An error is that of the version with the number that comes with it.
+/// Runs `work` on this thread's instance of a version's module, or on one that no partition uses.
 pub(crate) fn on_instance<T>(
-    versions: &[Version],
+    version: &Version,
     scope: &Arc<JobScope>,
-    work: impl FnOnce(&mut Instance) -> Result<T, (usize, Error)>,
+    work: impl FnOnce(&mut Instance) -> Result<T, Error>,
 ) -> DataFusionResult<T> {
-    let Some(version) = versions.first() else {
-        return datafusion::common::internal_err!("a call without a function");
-    };
+    on_instance_of(version, &[], scope, work)
+}
+
+/// The same for work that calls `others` of the same module, too: an error names the version that it
+/// arose in.
+pub(crate) fn on_instance_of<T>(
+    version: &Version,
+    others: &[Version],
+    scope: &Arc<JobScope>,
+    work: impl FnOnce(&mut Instance) -> Result<T, Error>,
+) -> DataFusionResult<T> {
     let digest = version.module.digest();
     let of_module = |i: &Instance| i.module().digest() == digest;
-    let failed = |(n, error): (usize, Error)| {
-        let version = versions.get(n).unwrap_or(version);
+    let failed = |error: Error, function: Option<usize>| {
+        let at_fault = others.iter().find(|v| Some(v.index) == function);
+        let version = at_fault.unwrap_or(version);
         let number = version.pin.version.to_string();
         external(error.into_failure(Some((version.pin.function(), &number))))
     };
@@ -99,16 +137,17 @@ pub(crate) fn on_instance<T>(
     };
     let mut instance = match mine.or_else(|| if inside { None } else { idle() }) {
         Some(instance) => instance,
-        None => version
-            .module
-            .instantiate(&scope.context)
-            .map_err(|e| failed((0, e)))?,
+        None => {
+            let made = version.module.instantiate(&scope.context);
+            made.map_err(|e| failed(e, None))?
+        }
     };
     // A failed instance is dropped here, which gives its slot back.
-    let result = work(&mut instance).map_err(failed)?;
+    let result = work(&mut instance).map_err(|e| failed(e, instance.last_function()))?;
     if inside {
         CURRENT.with_borrow_mut(|current| current.get_or_insert_default().scalar.push(instance));
     } else {
+        instance.publish();
         scope
             .idle
             .lock()

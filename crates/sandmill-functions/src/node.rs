@@ -3,6 +3,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::record_batch::RecordBatch;
@@ -18,13 +19,14 @@ use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::aggregates::AggregateExec;
 use datafusion::physical_plan::metrics::{
-    Count, ExecutionPlanMetricsSet, MetricBuilder, MetricsSet, Time,
+    Count, ExecutionPlanMetricsSet, Gauge, MetricBuilder, MetricsSet, Time,
 };
 use datafusion::physical_plan::windows::{BoundedWindowAggExec, WindowAggExec, WindowUDFExpr};
 use datafusion::physical_plan::{
     ChildStats, DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, StatisticsArgs,
 };
 use futures::{Stream, StreamExt};
+use sandmill_model::FunctionUsage;
 use sandmill_sandbox::Timings;
 
 use crate::aggregate::Aggregate;
@@ -188,6 +190,11 @@ impl ExecutionPlan for SandboxExec {
             input,
             instances,
             metrics: CallMetrics::new(&self.metrics, partition),
+            functions: FunctionMetrics {
+                set: self.metrics.clone(),
+                partition,
+            },
+            published: Instant::now(),
         }))
     }
 
@@ -250,6 +257,63 @@ struct PartitionStream {
     input: SendableRecordBatchStream,
     instances: Instances,
     metrics: CallMetrics,
+    functions: FunctionMetrics,
+    /// When the job was told last what was used.
+    published: Instant,
+}
+
+/// Time between two reports of what a partition uses to its job.
+const REPORT: Duration = Duration::from_millis(100);
+
+impl PartitionStream {
+    /// Gives the slots back, and what was used to the plan's metrics and the job.
+    fn end(&mut self) {
+        let mut instances = std::mem::take(&mut self.instances);
+        for (name, usage) in instances.usage() {
+            self.functions.add(&name, &usage);
+        }
+        instances.release();
+    }
+}
+
+impl Drop for PartitionStream {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// What `EXPLAIN ANALYZE` shows of each function, known at the end of a partition.
+struct FunctionMetrics {
+    set: ExecutionPlanMetricsSet,
+    partition: usize,
+}
+
+impl FunctionMetrics {
+    fn add(&self, name: &str, usage: &FunctionUsage) {
+        let named = |what: &str| format!("{name}.{what}");
+        let builder = || MetricBuilder::new(&self.set);
+        let count = |what: &str, value: u64| {
+            let counter: Count = builder().counter(named(what), self.partition);
+            counter.add(usize::try_from(value).unwrap_or(usize::MAX));
+        };
+        let time = |what: &str, nanos: u64| {
+            let time: Time = builder().subset_time(named(what), self.partition);
+            time.add_duration(Duration::from_nanos(nanos));
+        };
+        count("calls", usage.calls);
+        count("rows", usage.rows);
+        count("instances", usage.instances);
+        count("traps", usage.traps);
+        count("errors", usage.errors);
+        time("instantiate_time", usage.instantiate_nanos);
+        time("copy_time", usage.copy_nanos);
+        time("time", usage.call_nanos);
+        time("cpu_time", usage.cpu_nanos);
+        time("validate_time", usage.validate_nanos);
+        // Partitions have instances, and so memory, of their own: the sum over them is what was held.
+        let memory: Gauge = builder().gauge(named("memory_bytes"), self.partition);
+        memory.add(usize::try_from(usage.memory_bytes).unwrap_or(usize::MAX));
+    }
 }
 
 impl Stream for PartitionStream {
@@ -260,8 +324,11 @@ impl Stream for PartitionStream {
         let polled = this.instances.with(|| this.input.poll_next_unpin(cx));
         this.metrics.update(this.instances.timings());
         if matches!(polled, Poll::Ready(None | Some(Err(_)))) {
-            // Gives the slots back before the stream is dropped, which may be much later.
-            this.instances.release();
+            // Before the stream is dropped, which may be much later.
+            this.end();
+        } else if this.published.elapsed() >= REPORT {
+            this.instances.publish();
+            this.published = Instant::now();
         }
         polled
     }

@@ -137,6 +137,14 @@ impl Partition {
         *lock(&self.spent)
     }
 
+    /// Visits the shared instances.
+    pub(crate) fn each(&self, visit: impl FnMut(&mut Instance)) {
+        let mut visit = visit;
+        for instance in lock(&self.shared).iter() {
+            visit(&mut lock(instance));
+        }
+    }
+
     /// Forgets the instances; accumulators that still have one keep it.
     pub(crate) fn release(&self) {
         lock(&self.shared).clear();

@@ -136,14 +136,9 @@ impl ScalarUDFImpl for Scalar {
                 ColumnarValue::Scalar(_) => Argument::Constant(array.as_ref()),
             })
             .collect();
-        let result = instances::on_instance(
-            std::slice::from_ref(&self.version),
-            &self.scope,
-            |instance| {
-                let result = instance.call(self.version.index, &arguments, rows);
-                result.map_err(|e| (0, e))
-            },
-        )?;
+        let result = instances::on_instance(&self.version, &self.scope, |instance| {
+            instance.call(self.version.index, &arguments, rows)
+        })?;
         if all_constant && !volatile {
             return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(
                 &result, 0,

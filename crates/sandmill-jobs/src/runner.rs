@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use sandmill_model::{
     ColumnInfo, Failure, JobId, JobSpec, LogLevel, LogLine, ModuleDescription, Progress,
-    ResultManifest, TableDescription, TableSpec, TenantId,
+    ResultManifest, TableDescription, TableSpec, TenantId, UsedVersion,
 };
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -73,6 +73,7 @@ pub struct RunHandle {
 #[derive(Default)]
 pub(crate) struct Shared {
     progress: Mutex<Progress>,
+    usage: Mutex<Vec<UsedVersion>>,
     logs: Mutex<Lines>,
 }
 
@@ -80,11 +81,16 @@ pub(crate) struct Shared {
 struct Lines {
     waiting: Vec<LogLine>,
     taken: u64,
+    bytes: usize,
     dropped: u64,
 }
 
 /// Log lines kept of one attempt.
 const LOG_LINES: u64 = 10_000;
+/// Bytes of all those lines.
+const LOG_BYTES: usize = 4 << 20;
+/// Lines that wait for the store at a time: a rate, because each heartbeat takes those that wait.
+const LOG_WAITING: usize = 2_000;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -107,11 +113,19 @@ impl RunHandle {
         *lock(&self.shared.progress) = progress;
     }
 
-    /// Adds a line to the job's log. Beyond 10,000 lines they are counted only.
+    /// Reports what functions used so far, over all of the attempt.
+    pub fn usage(&self, usage: Vec<UsedVersion>) {
+        *lock(&self.shared.usage) = usage;
+    }
+
+    /// Adds a line to the job's log. Beyond 10,000 lines or 4 MiB of an attempt, or 2,000 lines in a
+    /// quarter of a second, they are counted only.
     pub fn log(&self, line: LogLine) {
         let mut lines = lock(&self.shared.logs);
-        if lines.taken < LOG_LINES {
+        let bytes = lines.bytes + line.message.len();
+        if lines.taken < LOG_LINES && bytes <= LOG_BYTES && lines.waiting.len() < LOG_WAITING {
             lines.taken += 1;
+            lines.bytes = bytes;
             lines.waiting.push(line);
         } else {
             lines.dropped += 1;
@@ -122,6 +136,10 @@ impl RunHandle {
 impl Shared {
     pub(crate) fn progress_now(&self) -> Progress {
         *lock(&self.progress)
+    }
+
+    pub(crate) fn usage_now(&self) -> Vec<UsedVersion> {
+        lock(&self.usage).clone()
     }
 
     /// Takes the lines that wait; at the end with a note about those that were dropped.

@@ -15,6 +15,8 @@ use tokio_util::task::TaskTracker;
 use crate::error::translate;
 use crate::runner::{Runner, Validation};
 use crate::suggestions::suggest;
+use crate::totals::Numbers;
+use crate::totals::Totals;
 use crate::worker;
 
 /// Limits of the service.
@@ -76,6 +78,8 @@ pub struct NewJob {
     pub on_result_limit: OnResultLimit,
     /// Labels.
     pub labels: BTreeMap<String, String>,
+    /// Whether errors may show the values of the row that failed.
+    pub show_values: bool,
 }
 
 /// The jobs of an installation. Cheap to clone.
@@ -97,6 +101,8 @@ pub(crate) struct Inner {
     pub running: Mutex<HashMap<JobId, CancellationToken>>,
     pub stop: CancellationToken,
     pub tasks: TaskTracker,
+    /// What functions used since the start.
+    pub totals: Totals,
     /// Held while modules come and go: a file must not vanish between its upload and its row.
     pub modules: tokio::sync::Mutex<()>,
     pub trials: Arc<Semaphore>,
@@ -132,6 +138,7 @@ impl Service {
             running: Mutex::default(),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
+            totals: Totals::default(),
             modules: tokio::sync::Mutex::default(),
             trials: Arc::new(Semaphore::new(trials)),
         }));
@@ -163,6 +170,17 @@ impl Service {
         worker::lock(&self.0.running).len()
     }
 
+    /// Numbers of the service at this moment, over all tenants.
+    pub async fn numbers(&self) -> Result<Numbers, Failure> {
+        let jobs = self.0.store.job_counts().await.map_err(translate)?;
+        Ok(Numbers {
+            jobs,
+            running: self.running(),
+            slots: self.0.settings.slots,
+            functions: self.0.totals.all(),
+        })
+    }
+
     /// Fixes what a job will run.
     async fn spec(&self, tenant: &TenantId, job: NewJob) -> Result<JobSpec, Failure> {
         let settings = &self.0.settings;
@@ -178,6 +196,7 @@ impl Service {
             result_bytes: job.result_bytes.unwrap_or(settings.result_bytes),
             on_result_limit: job.on_result_limit,
             max_attempts: settings.max_attempts,
+            show_values: job.show_values,
             labels: job.labels,
         })
     }
@@ -314,18 +333,19 @@ impl Service {
         self.view(tenant, id).await
     }
 
-    /// Log lines of a job from line `from` on.
+    /// Log lines of a job from line `from` on with their numbers; of one function if it is named.
     pub async fn logs(
         &self,
         tenant: &TenantId,
         id: JobId,
+        function: Option<&str>,
         from: u64,
         limit: u32,
-    ) -> Result<Vec<LogLine>, Failure> {
+    ) -> Result<Vec<(u64, LogLine)>, Failure> {
         self.view(tenant, id).await?;
         self.0
             .store
-            .log_read(tenant, id, from, limit)
+            .log_read(tenant, id, function, from, limit)
             .await
             .map_err(translate)
     }

@@ -68,6 +68,7 @@ impl Service {
             result_bytes: RESULT,
             on_result_limit: Default::default(),
             max_attempts: 1,
+            show_values: false,
             labels: BTreeMap::new(),
         };
         let slot = timeout(limit, Arc::clone(&self.0.trials).acquire_owned()).await;

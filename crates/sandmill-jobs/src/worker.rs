@@ -238,6 +238,7 @@ async fn attempt(
         // Lost lines are no reason to lose the result.
         tracing::error!(job = %job.id, %error, "log lines cannot be stored");
     }
+    inner.totals.add(&job.tenant, &shared.usage_now());
     if stop == Stop::Lost {
         return inner.blobs.discard(&staging);
     }
@@ -272,6 +273,7 @@ async fn attempt(
     };
     inner.blobs.discard(&staging)?;
     change.progress = Some(shared.progress_now());
+    change.usage = Some(shared.usage_now());
     change.owner = Some(inner.owner.clone());
     if change.state == JobState::Canceled {
         acknowledge(inner, job).await?;
@@ -304,7 +306,14 @@ async fn heartbeat(inner: &Inner, job: &JobRecord, shared: &Shared) -> Result<Jo
     let progress = shared.progress_now();
     inner
         .store
-        .job_heartbeat(&job.tenant, job.id, &inner.owner, lease, progress)
+        .job_heartbeat(
+            &job.tenant,
+            job.id,
+            &inner.owner,
+            lease,
+            progress,
+            &shared.usage_now(),
+        )
         .await
 }
 
@@ -320,6 +329,7 @@ async fn seal(
     let to = async |state, result, progress| {
         let owner = Some(inner.owner.clone());
         let change = Change {
+            usage: Some(shared.usage_now()),
             result,
             progress,
             owner,

@@ -156,12 +156,30 @@ pub struct FunctionSite {
     pub name: String,
     /// Version: the tenant's number, or the module's short digest before it has one.
     pub version: String,
-    /// Row, counted from 0 over all rows that this instance was given.
+    /// Row, counted from 0 over the rows that one partition gave this function, in their order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub row: Option<u64>,
+    /// File of the function's source, as its compiler knew it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// Line in that file, from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<u32>,
     /// Guest frames, innermost first; never host frames.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub frames: Vec<String>,
+    /// Arguments of the row, for jobs that asked to see them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub values: Vec<ShownValue>,
+}
+
+/// An argument of a row that failed, as text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShownValue {
+    /// Name of the argument.
+    pub name: String,
+    /// Its value, cut to a few hundred bytes, control characters removed.
+    pub value: String,
 }
 
 /// The limit that was hit.

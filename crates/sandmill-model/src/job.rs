@@ -175,6 +175,9 @@ pub struct JobSpec {
     pub on_result_limit: OnResultLimit,
     /// How often a job is started at most when its worker dies.
     pub max_attempts: u32,
+    /// Whether errors may show the values of the row that failed.
+    #[serde(default)]
+    pub show_values: bool,
     /// Labels for people and reports.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,

@@ -10,9 +10,10 @@ mod ids;
 mod job;
 mod names;
 mod table;
+mod usage;
 mod version;
 
-pub use failure::{Category, ErrorCode, Failure, FunctionSite, LimitHit, Position};
+pub use failure::{Category, ErrorCode, Failure, FunctionSite, LimitHit, Position, ShownValue};
 pub use function::{ArgumentInfo, FunctionInfo, FunctionPin, ModuleDescription, Volatility};
 pub use ids::{Digest, IdError, JobId, TenantId, TokenId};
 pub use job::{
@@ -21,4 +22,5 @@ pub use job::{
 };
 pub use names::{distance, is_near};
 pub use table::{TableDescription, TableFormat, TableSpec};
+pub use usage::{FunctionUsage, UsedVersion};
 pub use version::{DEFAULT, LATEST, NoVersion, Provenance, SignatureInfo, VersionRef};

@@ -14,7 +14,7 @@ use subtle::ConstantTimeEq;
 use crate::error::Error;
 
 const TAG: usize = 32;
-const DOMAIN: &[u8] = b"sandmill compiled module 1";
+const DOMAIN: &[u8] = b"sandmill compiled module 2";
 
 /// What an artifact is for; every part is under the keyed digest.
 pub(crate) struct Key<'a> {
@@ -33,6 +33,8 @@ pub(crate) struct Artifacts {
 pub(crate) struct Artifact {
     pub manifest: Vec<u8>,
     pub code: Vec<u8>,
+    /// Where the code comes from; see `places`.
+    pub places: Vec<u8>,
 }
 
 impl Artifacts {
@@ -84,19 +86,18 @@ impl Artifacts {
         self.folder.join(key.tenant.as_str()).join(name)
     }
 
-    fn tag(&self, key: &Key<'_>, manifest: &[u8], code: &[u8]) -> Result<[u8; TAG], Error> {
+    fn tag(&self, key: &Key<'_>, parts: [&[u8]; 3]) -> Result<[u8; TAG], Error> {
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.secret)
             .map_err(|e| Error::Internal(e.to_string()))?;
         let tenant = key.tenant.as_str().as_bytes();
         // Each part with its length, so that no two keys run into the same bytes.
-        for part in [
+        let key = [
             DOMAIN,
             tenant,
             key.digest.as_bytes(),
             key.compatibility.as_bytes(),
-            manifest,
-            code,
-        ] {
+        ];
+        for part in key.into_iter().chain(parts) {
             mac.update(&(part.len() as u64).to_le_bytes());
             mac.update(part);
         }
@@ -116,22 +117,28 @@ impl Artifacts {
 
     fn verify(&self, key: &Key<'_>, file: &[u8]) -> Option<Artifact> {
         let (tag, rest) = file.split_at_checked(TAG)?;
-        let (length, rest) = rest.split_first_chunk::<8>()?;
-        let length = usize::try_from(u64::from_le_bytes(*length)).ok()?;
-        let (manifest, code) = rest.split_at_checked(length)?;
-        let expected = self.tag(key, manifest, code).ok()?;
+        let (manifest, rest) = sized(rest)?;
+        let (code, places) = sized(rest)?;
+        let expected = self.tag(key, [manifest, code, places]).ok()?;
         let same: bool = expected.ct_eq(tag).into();
         same.then(|| Artifact {
             manifest: manifest.to_vec(),
             code: code.to_vec(),
+            places: places.to_vec(),
         })
     }
 
     /// Keeps an artifact; it appears whole or not at all.
-    pub(crate) fn put(&self, key: &Key<'_>, manifest: &[u8], code: &[u8]) -> Result<(), Error> {
-        let tag = self.tag(key, manifest, code)?;
+    pub(crate) fn put(
+        &self,
+        key: &Key<'_>,
+        manifest: &[u8],
+        code: &[u8],
+        places: &[u8],
+    ) -> Result<(), Error> {
+        let tag = self.tag(key, [manifest, code, places])?;
         let path = self.path(key);
-        let length = (manifest.len() as u64).to_le_bytes();
+        let length = |part: &[u8]| (part.len() as u64).to_le_bytes();
         let write = || {
             if let Some(folder) = path.parent() {
                 fs::DirBuilder::new()
@@ -142,11 +149,18 @@ impl Artifacts {
             let mut random = [0; 8];
             getrandom::fill(&mut random).map_err(std::io::Error::other)?;
             let staged = path.with_extension(format!("{:016x}", u64::from_le_bytes(random)));
-            write_new(&staged, &[&tag, &length, manifest, code])?;
+            let (first, second) = (length(manifest), length(code));
+            write_new(&staged, &[&tag, &first, manifest, &second, code, places])?;
             fs::rename(&staged, &path)
         };
         write().map_err(|e| Error::Internal(format!("compiled code cannot be kept: {e}")))
     }
+}
+
+/// A part with its length before it, and what follows.
+fn sized(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = bytes.split_first_chunk::<8>()?;
+    rest.split_at_checked(usize::try_from(u64::from_le_bytes(*length)).ok()?)
 }
 
 /// Writes a file that must not exist, readable by its owner only.
@@ -175,9 +189,15 @@ mod tests {
             digest: Digest::new([1; 32]),
             compatibility: "c",
         };
-        artifacts.put(&key, b"manifest", b"code").expect("kept");
+        artifacts
+            .put(&key, b"manifest", b"code", b"places")
+            .expect("kept");
         let again = Artifacts::open(folder.path()).expect("opens");
-        assert_eq!(again.get(&key).expect("authentic").code, b"code");
+        let found = again.get(&key).expect("authentic");
+        assert_eq!(
+            (&found.code[..], &found.places[..]),
+            (&b"code"[..], &b"places"[..])
+        );
 
         let file = fs::read(artifacts.path(&key)).expect("there");
         for n in 0..file.len() {

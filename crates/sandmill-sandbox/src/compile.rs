@@ -12,7 +12,8 @@ use sandmill_abi::limits;
 use wasmtime::Engine;
 
 use crate::error::{Error, clean};
-use crate::machine::{self, Effort};
+use crate::machine::{self, Effort, Lines};
+use crate::places;
 
 /// Limits of compiling one module.
 #[derive(Debug, Clone)]
@@ -42,15 +43,27 @@ const ROLE: &str = "compile-module";
 const REFUSED: u8 = 10;
 /// Bytes of compiled code at most.
 const CODE_BYTES: u64 = 512 << 20;
+/// CPU seconds that finding out where code comes from may take.
+const PLACES_SECONDS: u64 = 3;
+
+/// What compiling gives.
+pub(crate) struct Compiled {
+    pub code: Vec<u8>,
+    /// Where the code comes from; see `places`.
+    pub places: Vec<u8>,
+}
 
 /// Compiles: optimised, else the fast way, else refuses with `TooComplex`.
 pub(crate) fn compile(
     settings: &CompilerSettings,
+    lines: Lines,
     stack_bytes: usize,
     wasm: &[u8],
-) -> Result<Vec<u8>, Error> {
+) -> Result<Compiled, Error> {
     let Some(program) = &settings.program else {
-        return precompile(Effort::Full, stack_bytes, wasm).map_err(Error::Invalid);
+        let code = precompile(Effort::Full, lines, stack_bytes, wasm).map_err(Error::Invalid)?;
+        let places = places::collect(wasm);
+        return Ok(Compiled { code, places });
     };
     match attempt(program, settings, Effort::Full, stack_bytes, wasm) {
         Err(Error::TooComplex(reason)) => {
@@ -61,8 +74,13 @@ pub(crate) fn compile(
     }
 }
 
-fn precompile(effort: Effort, stack_bytes: usize, wasm: &[u8]) -> Result<Vec<u8>, String> {
-    Engine::new(&machine::config(effort, stack_bytes))
+fn precompile(
+    effort: Effort,
+    lines: Lines,
+    stack_bytes: usize,
+    wasm: &[u8],
+) -> Result<Vec<u8>, String> {
+    Engine::new(&machine::config(effort, lines, stack_bytes))
         .and_then(|engine| engine.precompile_module(wasm))
         .map_err(|e| clean(format!("{e:#}").as_bytes(), 1000))
 }
@@ -73,7 +91,7 @@ fn attempt(
     effort: Effort,
     stack_bytes: usize,
     wasm: &[u8],
-) -> Result<Vec<u8>, Error> {
+) -> Result<Compiled, Error> {
     let failed = |e: std::io::Error| Error::Compiler(format!("{}: {e}", program.display()));
     let mut child = Command::new(program)
         .args([
@@ -113,8 +131,19 @@ fn attempt(
         words,
     } = outcome?;
     let words = clean(&words, 1000);
+    // Code that is whole counts, whatever became of the process when it went on to the places.
+    if let Some((length, rest)) = code.split_first_chunk::<8>()
+        && let Ok(length) = usize::try_from(u64::from_le_bytes(*length))
+        && let Some((code, places)) = rest.split_at_checked(length)
+    {
+        let places = match status {
+            Some(0) => places.to_vec(),
+            _ => Vec::new(),
+        };
+        let code = code.to_vec();
+        return Ok(Compiled { code, places });
+    }
     match status {
-        Some(0) if !code.is_empty() => Ok(code),
         Some(status) if status == i32::from(REFUSED) => Err(Error::Invalid(words)),
         // `exec` failures and usage errors of a program that does not know the role.
         Some(1 | 2 | 126 | 127) => Err(Error::Compiler(words)),
@@ -194,6 +223,15 @@ pub fn compile_role() -> ExitCode {
     }
 }
 
+fn limit(resource: Resource, value: u64) -> Result<(), (u8, String)> {
+    let value = Some(value);
+    let limit = Rlimit {
+        current: value,
+        maximum: value,
+    };
+    setrlimit(resource, limit).map_err(|e| (1, format!("a limit cannot be set: {e}")))
+}
+
 fn role() -> Result<(), (u8, String)> {
     let usage = || {
         (
@@ -201,6 +239,7 @@ fn role() -> Result<(), (u8, String)> {
             format!("{ROLE} is a part of Sandmill that it runs by itself"),
         )
     };
+    let started = Instant::now();
     let arguments: Vec<String> = std::env::args().skip(2).collect();
     let [effort, numbers @ ..] = arguments.as_slice() else {
         return Err(usage());
@@ -221,14 +260,7 @@ fn role() -> Result<(), (u8, String)> {
         (Resource::Fsize, 0),
         (Resource::Nofile, 16),
     ] {
-        setrlimit(
-            resource,
-            Rlimit {
-                current: Some(limit),
-                maximum: Some(limit),
-            },
-        )
-        .map_err(|e| (1, format!("a limit cannot be set: {e}")))?;
+        self::limit(resource, limit)?;
     }
     let mut wasm = Vec::new();
     std::io::stdin()
@@ -236,8 +268,16 @@ fn role() -> Result<(), (u8, String)> {
         .read_to_end(&mut wasm)
         .map_err(|e| (1, format!("the module cannot be read: {e}")))?;
     let stack = usize::try_from(stack).map_err(|_| usage())?;
-    let code = precompile(effort, stack, &wasm).map_err(|message| (REFUSED, message))?;
-    std::io::stdout()
-        .write_all(&code)
-        .map_err(|e| (1, format!("the code cannot be written: {e}")))
+    let code = precompile(effort, places::lines(&wasm), stack, &wasm)
+        .map_err(|message| (REFUSED, message))?;
+    let written = |e: std::io::Error| (1, format!("the code cannot be written: {e}"));
+    let mut out = std::io::stdout();
+    out.write_all(&(code.len() as u64).to_le_bytes())
+        .and_then(|()| out.write_all(&code))
+        .and_then(|()| out.flush())
+        .map_err(written)?;
+    // There is one thread, so no more CPU time than wall-clock time has passed.
+    let spent = started.elapsed().as_secs() + 1;
+    limit(Resource::Cpu, cpu.min(spent + PLACES_SECONDS))?;
+    out.write_all(&places::collect(&wasm)).map_err(written)
 }

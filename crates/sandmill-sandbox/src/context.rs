@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use sandmill_model::LogLevel;
 
+use crate::usage::UsageSink;
+
 /// Stops every guest of a job, wherever it runs, within a few milliseconds.
 #[derive(Debug, Clone, Default)]
 pub struct Cancellation(Arc<AtomicBool>);
@@ -43,6 +45,10 @@ pub struct Context {
     pub logs: Option<Arc<dyn LogSink>>,
     /// Random streams handed out so far.
     pub streams: AtomicU64,
+    /// Collects what functions use; without it nobody asks.
+    pub usage: Option<Arc<UsageSink>>,
+    /// Whether errors may show the values of the row that failed.
+    pub show_values: bool,
 }
 
 impl Default for Context {
@@ -56,6 +62,8 @@ impl Default for Context {
             now_micros: now.map_or(0, |d| i64::try_from(d.as_micros()).unwrap_or(i64::MAX)),
             logs: None,
             streams: AtomicU64::new(0),
+            usage: None,
+            show_values: false,
         }
     }
 }

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use sandmill_model::{ErrorCode, Failure, FunctionSite};
+use sandmill_model::{ErrorCode, Failure, FunctionSite, ShownValue};
 
 /// Why a guest was stopped by the machine rather than by its own report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +66,80 @@ impl fmt::Display for Trap {
     }
 }
 
+/// A call of the guest that was under way.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Frame {
+    /// Name of the function.
+    pub function: String,
+    /// File of its source, where the module tells.
+    pub file: Option<String>,
+    /// Line in that file.
+    pub line: Option<u32>,
+}
+
+impl fmt::Display for Frame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.function)?;
+        match (&self.file, self.line) {
+            (Some(file), Some(line)) => write!(f, " ({file}:{line})"),
+            (Some(file), None) => write!(f, " ({file})"),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Frame {
+    /// Whether the function's author wrote it, and not the SDK or the language's library.
+    fn is_authored(&self) -> bool {
+        const LIBRARIES: [&str; 7] = [
+            "core::",
+            "alloc::",
+            "std::",
+            "sandmill::",
+            "dlmalloc::",
+            "compiler_builtins::",
+            "__rust",
+        ];
+        const PLACES: [&str; 6] = [
+            "/rustc/",
+            "/library/core/",
+            "/library/alloc/",
+            "/library/std/",
+            "/.cargo/registry/",
+            "/udf-sdk/rust/",
+        ];
+        let name = self.function.trim_start_matches(['<', '&']);
+        let file = self.file.as_deref().unwrap_or_default();
+        !LIBRARIES.iter().any(|library| name.starts_with(library))
+            && !PLACES.iter().any(|place| file.contains(place))
+            && !file.ends_with("sandmill.h")
+    }
+}
+
+/// The frame to show to the function's author: the innermost one of their own.
+fn author(frames: &[Frame]) -> Option<&Frame> {
+    let placed = || frames.iter().filter(|f| f.file.is_some());
+    let authored = || placed().filter(|f| f.is_authored());
+    // Code that optimisers merged from several lines has none.
+    let lined = authored().find(|f| f.line.is_some());
+    lined.or(authored().next()).or(placed().next())
+}
+
+/// The place that a Rust panic names itself: `panicked at src/lib.rs:12:5: …`.
+fn panic_place(code: i32, message: &str) -> Option<Frame> {
+    let panic = sandmill_abi::ERRORS.iter().find(|e| e.name == "PANIC")?;
+    let rest = message.strip_prefix("panicked at ")?;
+    let (place, _) = rest.split_once(": ").filter(|_| code == panic.number)?;
+    let mut parts = place.rsplitn(3, ':');
+    let (_, line, file) = (parts.next()?, parts.next()?, parts.next()?);
+    let frame = Frame {
+        function: String::new(),
+        file: Some(file.into()),
+        line: Some(line.parse().ok()?),
+    };
+    Some(frame).filter(Frame::is_authored)
+}
+
 /// Everything that can go wrong with a module or a call. Texts that come from a guest are free of
 /// control characters and at most 8 KiB long.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -106,17 +180,21 @@ pub enum Error {
         /// What the guest said, if anything.
         message: Option<String>,
         /// Guest frames, innermost first.
-        frames: Vec<String>,
+        frames: Vec<Frame>,
     },
     /// The guest reported an error.
     #[error("{message}")]
     Guest {
         /// The guest's number; see the ABI's table.
         code: i32,
-        /// Row counted over all rows that the instance was given.
+        /// Row counted over all rows that the instance gave this function.
         row: Option<u64>,
         /// The guest's words.
         message: String,
+        /// Guest frames, innermost first.
+        frames: Vec<Frame>,
+        /// Arguments of the row, where the job may show them.
+        values: Vec<ShownValue>,
     },
     /// The guest returned an array that is not valid.
     #[error("the function returned data that is not valid: {0}")]
@@ -184,16 +262,32 @@ impl Error {
         let Some((name, version)) = function else {
             return failure;
         };
-        let (row, frames) = match self {
-            Self::Guest { row, .. } => (row, Vec::new()),
-            Self::Trap { frames, .. } => (None, frames),
-            _ => (None, Vec::new()),
+        let panicked = match &self {
+            Self::Guest { code, message, .. } => panic_place(*code, message),
+            _ => None,
+        };
+        let (row, frames, values) = match self {
+            Self::Guest {
+                row,
+                frames,
+                values,
+                ..
+            } => (row, frames, values),
+            Self::Trap { frames, .. } => (None, frames, Vec::new()),
+            _ => (None, Vec::new(), Vec::new()),
+        };
+        let (file, line) = match panicked.as_ref().or(author(&frames)) {
+            Some(frame) => (frame.file.clone(), frame.line),
+            None => (None, None),
         };
         failure.function(FunctionSite {
             name: name.into(),
             version: version.into(),
             row,
-            frames,
+            file,
+            line,
+            frames: frames.iter().map(ToString::to_string).collect(),
+            values,
         })
     }
 
@@ -282,15 +376,42 @@ mod tests {
     }
 
     #[test]
+    fn panics_name_their_own_place() {
+        let place = |code, message| panic_place(code, message).and_then(|f| f.line);
+        let message = "panicked at src/lib.rs:12:5: no: really";
+        assert_eq!(place(-4, message), Some(12));
+        assert_eq!(place(-1, message), None);
+        assert_eq!(place(-4, "panicked at nowhere: x"), None);
+        let library = "panicked at /rustc/1/library/core/src/x.rs:1:2: x";
+        assert_eq!(place(-4, library), None);
+    }
+
+    #[test]
     fn failures_name_function_row_and_limit() {
         let error = Error::Guest {
             code: -1,
             row: Some(7),
             message: "negative".into(),
+            frames: vec![
+                Frame {
+                    function: "core::panicking::panic".into(),
+                    file: Some("/rustc/1/library/core/src/panicking.rs".into()),
+                    line: Some(1),
+                },
+                Frame {
+                    function: "root".into(),
+                    file: Some("src/lib.rs".into()),
+                    line: Some(12),
+                },
+            ],
+            values: Vec::new(),
         };
         let failure = error.into_failure(Some(("root", "3")));
         assert_eq!(failure.message, "root (version 3): negative");
-        assert_eq!(failure.function.and_then(|f| f.row), Some(7));
+        let site = failure.function.expect("a function");
+        assert_eq!((site.row, site.line), (Some(7), Some(12)));
+        assert_eq!(site.file.as_deref(), Some("src/lib.rs"));
+        assert_eq!(site.frames[1], "root (src/lib.rs:12)");
         let trap = Error::Trap {
             cause: Trap::Memory { limit: 64 << 20 },
             message: None,

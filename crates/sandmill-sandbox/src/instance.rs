@@ -1,4 +1,5 @@
 mod aggregate;
+mod blame;
 mod chain;
 mod group;
 mod rows;
@@ -21,6 +22,7 @@ use std::time::{Duration, Instant};
 
 use arrow::array::ArrayRef;
 use sandmill_abi::{BUFFER_ALIGN, limits};
+use sandmill_model::FunctionUsage;
 use wasmtime::{Memory, Store, TypedFunc, UpdateDeadline, WasmParams, WasmResults};
 
 use crate::context::Context;
@@ -30,6 +32,7 @@ use crate::read::{Budget, Promise, allocation, read_within};
 use crate::sandbox::{Core, Module};
 use crate::slots::Slot;
 use crate::trap::explain;
+use crate::usage::Meter;
 use crate::write::{Plan, Source};
 
 /// Where the time of an instance went.
@@ -65,9 +68,8 @@ pub struct Instance {
     /// Handles of aggregates that are open, with their functions.
     handles: HashSet<(usize, i32)>,
     poisoned: bool,
-    /// The step that the last chain came to.
-    step: usize,
     timings: Timings,
+    meter: Meter,
     // Fields drop in order: the store gives its pool slot back before the count does.
     _presence: Presence,
 }
@@ -119,15 +121,25 @@ impl Drop for Presence {
     }
 }
 
+impl Drop for Instance {
+    fn drop(&mut self) {
+        self.publish();
+        if let Some(sink) = &self.store.data().context.usage {
+            sink.leave();
+        }
+    }
+}
+
 impl Instance {
     pub(crate) fn new(module: &Module, context: &Arc<Context>) -> Result<Self, Error> {
         let core = &module.0.core;
         let slot = core.slots.take(context)?;
+        let started = Instant::now();
         core.clock.enter();
         let presence = Presence(Arc::clone(core), slot);
         let call_limit = context.call_deadline.unwrap_or(core.settings.call_deadline);
         let mut store = Store::new(
-            &core.engine,
+            module.0.code.module().engine(),
             State {
                 random: host::seed(context),
                 context: Arc::clone(context),
@@ -151,7 +163,7 @@ impl Instance {
             .0
             .code
             .instantiate(&mut store)
-            .map_err(|e| explain(&e, store.data(), None))?;
+            .map_err(|e| explain(&e, store.data(), None, &module.0.places))?;
         let memory = guest
             .get_memory(&mut store, "memory")
             .ok_or_else(|| missing("memory"))?;
@@ -167,6 +179,9 @@ impl Instance {
             exports: Vec::new(),
             rows: 0,
         });
+        if let Some(sink) = &context.usage {
+            sink.enter();
+        }
         let mut instance = Self {
             module: module.clone(),
             store,
@@ -181,8 +196,8 @@ impl Instance {
             placed: 0,
             handles: HashSet::new(),
             poisoned: false,
-            step: 0,
             timings: Timings::default(),
+            meter: Meter::new(module.0.manifest.functions.len(), 0),
             _presence: presence,
         };
         if let Some(initialize) = initialize {
@@ -198,6 +213,9 @@ impl Instance {
             let result = release.call(&mut instance.store, ());
             instance.release = instance.landed(result, None)?.cast_unsigned();
         }
+        let functions = instance.functions.len();
+        instance.meter = Meter::new(functions, nanos(started.elapsed()));
+        instance.timings = Timings::default();
         Ok(instance)
     }
 
@@ -209,6 +227,27 @@ impl Instance {
     /// Where its time went.
     pub fn timings(&self) -> Timings {
         self.timings
+    }
+
+    /// The function that was called last.
+    pub fn last_function(&self) -> Option<usize> {
+        self.meter.last()
+    }
+
+    /// What each of its functions used, by the index of the function.
+    pub fn usage(&mut self) -> &[FunctionUsage] {
+        let memory = self.memory.data_size(&self.store) as u64;
+        self.meter.functions(&self.timings, memory)
+    }
+
+    /// Tells the job's sink what was used since the last time. Dropping an instance does so, too.
+    pub fn publish(&mut self) {
+        let Some(sink) = self.store.data().context.usage.clone() else {
+            return;
+        };
+        self.usage();
+        let names = self.functions.iter().map(|entry| &entry.name);
+        self.meter.publish(&sink, self.module.digest(), names);
     }
 
     /// The counters that the guest keeps through `metric`.
@@ -263,7 +302,9 @@ impl Instance {
         let state = self.store.data_mut();
         state.running = running;
         state.refused_growth = false;
-        state.call_end = Instant::now() + state.call_limit;
+        let now = Instant::now();
+        state.call_end = now + state.call_limit;
+        self.meter.enter(function, rows, now, &self.timings);
         before
     }
 
@@ -331,7 +372,10 @@ impl Instance {
         budget: &mut Budget,
     ) -> Result<ArrayRef, Error> {
         let array = read_within(self.memory.data(&self.store), out, promise, budget);
-        array.inspect_err(|_| self.poisoned = true)
+        array.inspect_err(|_| {
+            self.poisoned = true;
+            self.meter.reject();
+        })
     }
 
     /// Tells the guest that the result at `out` was copied.
@@ -396,15 +440,28 @@ impl Instance {
     /// Translates the end of a call into the guest, `before` which a function had so many rows; a
     /// failed one poisons the instance.
     fn landed<T>(&mut self, result: wasmtime::Result<T>, before: Option<u64>) -> Result<T, Error> {
-        result.map_err(|e| {
-            self.poisoned = true;
-            explain(&e, self.store.data(), before)
-        })
+        match result {
+            Ok(result) => {
+                self.meter.land();
+                Ok(result)
+            }
+            Err(e) => Err(self.failed(&e, before)),
+        }
+    }
+
+    #[cold]
+    fn failed(&mut self, error: &wasmtime::Error, before: Option<u64>) -> Error {
+        self.poisoned = true;
+        let error = explain(error, self.store.data(), before, &self.module.0.places);
+        let trapped = matches!(error, Error::Trap { .. });
+        self.meter.fail(trapped, &mut self.timings);
+        error
     }
 
     /// What the guest gave does not hold.
     fn broken<T>(&mut self, message: String) -> Result<T, Error> {
         self.poisoned = true;
+        self.meter.reject();
         Err(Error::Output(message))
     }
 
@@ -413,6 +470,7 @@ impl Instance {
             return Ok(());
         }
         self.poisoned = true;
+        self.meter.reject();
         let known = sandmill_abi::ERRORS.iter().find(|e| e.number == status);
         let message = match known {
             Some(known) => known.doc.trim_end_matches('.').to_owned(),
@@ -422,10 +480,12 @@ impl Instance {
             code: status,
             row: None,
             message,
+            frames: Vec::new(),
+            values: Vec::new(),
         })
     }
 }
 
-fn nanos(duration: Duration) -> u64 {
+pub(crate) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

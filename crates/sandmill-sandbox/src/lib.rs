@@ -21,11 +21,13 @@ mod inspect;
 mod instance;
 mod machine;
 mod manifest;
+mod places;
 mod read;
 mod sandbox;
 mod slots;
 mod trap;
 mod types;
+mod usage;
 mod write;
 
 #[cfg(test)]
@@ -47,7 +49,7 @@ mod window_tests;
 
 pub use compile::{CompilerSettings, compile_role};
 pub use context::{Cancellation, Context, LogSink};
-pub use error::{Error, Trap};
+pub use error::{Error, Frame, Trap};
 pub use function::{Function, FunctionKind, Monotonic, Parameter, ParameterType};
 pub use inspect::{Inspection, digest, inspect};
 pub use instance::{
@@ -55,8 +57,9 @@ pub use instance::{
     can_chain,
 };
 pub use manifest::{Capabilities, HttpPlace, Manifest};
-pub use sandbox::{Module, Sandbox, Settings, Stats};
+pub use sandbox::{CompileCounts, Module, Sandbox, Settings, Stats};
 /// Steps of a chain of functions.
 pub const CHAIN: usize = sandmill_abi::limits::CHAIN;
 
 pub use types::{format_of, parse_format, sql_name};
+pub use usage::UsageSink;

@@ -29,8 +29,18 @@ pub(crate) enum Effort {
     Least,
 }
 
+/// Whether code must remember its places. The compiler forgets those of functions that it inlines, and
+/// whatever inlines is another engine to wasmtime.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lines {
+    /// For modules without debug information.
+    Forgotten,
+    /// For modules with it.
+    Kept,
+}
+
 /// What decides over compiled code; the same in the compiler process and in the server.
-pub(crate) fn config(effort: Effort, stack_bytes: usize) -> Config {
+pub(crate) fn config(effort: Effort, lines: Lines, stack_bytes: usize) -> Config {
     let mut config = Config::new();
     config
         .epoch_interruption(true)
@@ -43,15 +53,16 @@ pub(crate) fn config(effort: Effort, stack_bytes: usize) -> Config {
         .parallel_compilation(false)
         .wasm_backtrace_max_frames(NonZeroUsize::new(limits::FRAMES))
         .wasm_backtrace_details(WasmBacktraceDetails::Disable);
+    // Inlining makes small guest functions (libm above all) a fifth faster. Code is only loaded when
+    // it was compiled with the inlining that the engine has.
+    config.compiler_inlining(match lines {
+        Lines::Forgotten => wasmtime::Inlining::Yes,
+        Lines::Kept => wasmtime::Inlining::No,
+    });
     match effort {
-        // Inlining makes small guest functions (libm above all) a fifth faster.
-        Effort::Full => config
-            .cranelift_opt_level(OptLevel::Speed)
-            .compiler_inlining(wasmtime::Inlining::Yes),
-        // Code is only loaded when it was compiled with the inlining that the engine has.
+        Effort::Full => config.cranelift_opt_level(OptLevel::Speed),
         Effort::Least => config
             .cranelift_opt_level(OptLevel::None)
-            .compiler_inlining(wasmtime::Inlining::Yes)
             .cranelift_regalloc_algorithm(RegallocAlgorithm::SinglePass),
     };
     config
@@ -74,8 +85,15 @@ pub(crate) fn engine(stack: usize, memory: usize, instances: u32) -> Result<Engi
         .pagemap_scan(Enabled::Auto)
         .linear_memory_keep_resident(keep.min(memory))
         .table_keep_resident(64 << 10);
-    let mut config = config(Effort::Full, stack);
+    let mut config = config(Effort::Full, Lines::Forgotten, stack);
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    Engine::new(&config).map_err(|e| Error::Internal(format!("the engine does not start: {e:#}")))
+}
+
+/// The engine of modules with debug information. It has no pool: there are few such instances, they
+/// count among the others, and a pool reserves its address space at once.
+pub(crate) fn lines_engine(stack: usize) -> Result<Engine, Error> {
+    let config = config(Effort::Full, Lines::Kept, stack);
     Engine::new(&config).map_err(|e| Error::Internal(format!("the engine does not start: {e:#}")))
 }
 
@@ -84,13 +102,14 @@ pub(crate) fn compatibility(engine: &Engine) -> String {
     // Fixed keys: the same in every process.
     let mut hasher = DefaultHasher::new();
     engine.precompile_compatibility_hash().hash(&mut hasher);
-    format!("{:016x}", hasher.finish())
+    // The number counts changes of the form of artifacts.
+    format!("{:016x}-2", hasher.finish())
 }
 
 /// Time between two looks at deadlines and cancellations.
 const TICK: Duration = Duration::from_millis(1);
 
-/// Advances the engine's epoch on a thread of its own, only while there are instances.
+/// Advances the engines' epochs on a thread of its own, only while there are instances.
 pub(crate) struct Clock(Arc<(Mutex<Running>, Condvar)>);
 
 struct Running {
@@ -99,7 +118,7 @@ struct Running {
 }
 
 impl Clock {
-    pub(crate) fn start(engine: &Engine) -> Result<Self, Error> {
+    pub(crate) fn start(engines: [Engine; 2]) -> Result<Self, Error> {
         let shared = Arc::new((
             Mutex::new(Running {
                 instances: 0,
@@ -107,7 +126,7 @@ impl Clock {
             }),
             Condvar::new(),
         ));
-        let (clock, engine) = (Arc::clone(&shared), engine.clone());
+        let clock = Arc::clone(&shared);
         std::thread::Builder::new()
             .name("sandbox-clock".into())
             .spawn(move || {
@@ -122,7 +141,7 @@ impl Clock {
                     }
                     drop(state);
                     std::thread::sleep(TICK);
-                    engine.increment_epoch();
+                    engines.iter().for_each(Engine::increment_epoch);
                 }
             })
             .map_err(|e| Error::Internal(format!("no thread for the clock: {e}")))?;

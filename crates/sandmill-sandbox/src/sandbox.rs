@@ -2,20 +2,21 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sandmill_model::{Digest, TenantId};
 use wasmtime::{Engine, InstancePre};
 
 use crate::artifacts::{Artifacts, Key};
-use crate::compile::{CompilerSettings, compile};
+use crate::compile::{Compiled, CompilerSettings, compile};
 use crate::context::Context;
 use crate::error::Error;
 use crate::host::{self, State};
 use crate::inspect::{digest, inspect};
-use crate::instance::Instance;
-use crate::machine::{self, Clock, lock};
+use crate::instance::{Instance, nanos};
+use crate::machine::{self, Clock, Lines, lock};
 use crate::manifest::Manifest;
+use crate::places;
 use crate::slots::Slots;
 
 /// Limits of a sandbox.
@@ -64,6 +65,32 @@ pub struct Stats {
     pub loaded: u64,
 }
 
+/// Compilations since the start.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct CompileCounts {
+    /// Those that gave code.
+    pub done: u64,
+    /// Those that did not.
+    pub failed: u64,
+    /// Seconds of both.
+    pub seconds: f64,
+}
+
+#[derive(Default)]
+struct Compiles {
+    done: AtomicU64,
+    failed: AtomicU64,
+    nanos: AtomicU64,
+}
+
+impl Compiles {
+    fn count(&self, took: Duration, is_ok: bool) {
+        let count = if is_ok { &self.done } else { &self.failed };
+        count.fetch_add(1, Ordering::Relaxed);
+        self.nanos.fetch_add(nanos(took), Ordering::Relaxed);
+    }
+}
+
 /// Where modules become callable. Cheap to clone; all clones share pool, clock and caches.
 #[derive(Clone)]
 pub struct Sandbox(Arc<Shared>);
@@ -73,16 +100,19 @@ pub struct Sandbox(Arc<Shared>);
 pub(crate) struct Core {
     pub settings: Settings,
     pub engine: Engine,
+    /// For modules with debug information.
+    pub lines: Engine,
     pub clock: Clock,
     pub slots: Arc<Slots>,
 }
 
 struct Shared {
     core: Arc<Core>,
-    compatibility: String,
+    /// Of the code of both engines.
+    compatibility: [String; 2],
     artifacts: Option<Artifacts>,
     modules: Mutex<Modules>,
-    compiled: AtomicU64,
+    compiles: Compiles,
     loaded: AtomicU64,
 }
 
@@ -105,6 +135,8 @@ pub(crate) struct Loaded {
     pub digest: Digest,
     pub manifest: Manifest,
     pub code: InstancePre<State>,
+    /// Where its code comes from, as `places` wrote it; empty when it does not tell.
+    pub places: Vec<u8>,
     pub core: Arc<Core>,
 }
 
@@ -119,17 +151,19 @@ impl Sandbox {
             settings.memory_bytes,
             settings.instances,
         )?;
+        let lines = machine::lines_engine(settings.stack_bytes)?;
         let artifacts = settings.cache.as_deref().map(Artifacts::open).transpose()?;
         Ok(Self(Arc::new(Shared {
-            compatibility: machine::compatibility(&engine),
+            compatibility: [&engine, &lines].map(machine::compatibility),
             artifacts,
             modules: Mutex::default(),
-            compiled: AtomicU64::new(0),
+            compiles: Compiles::default(),
             loaded: AtomicU64::new(0),
             core: Arc::new(Core {
-                clock: Clock::start(&engine)?,
+                clock: Clock::start([engine.clone(), lines.clone()])?,
                 slots: Slots::new(settings.instances),
                 engine,
+                lines,
                 settings,
             }),
         })))
@@ -177,13 +211,23 @@ impl Sandbox {
         result
     }
 
+    /// How often modules were compiled, and how long that took.
+    pub fn compile_counts(&self) -> CompileCounts {
+        let compiles = &self.0.compiles;
+        CompileCounts {
+            done: compiles.done.load(Ordering::Relaxed),
+            failed: compiles.failed.load(Ordering::Relaxed),
+            seconds: Duration::from_nanos(compiles.nanos.load(Ordering::Relaxed)).as_secs_f64(),
+        }
+    }
+
     /// Counts at this moment.
     pub fn stats(&self) -> Stats {
         let shared = &self.0;
         Stats {
             instances: u64::from(shared.core.settings.instances - shared.core.slots.free()),
             modules: lock(&shared.modules).entries.len() as u64,
-            compiled: shared.compiled.load(Ordering::Relaxed),
+            compiled: shared.compiles.done.load(Ordering::Relaxed),
             loaded: shared.loaded.load(Ordering::Relaxed),
         }
     }
@@ -214,10 +258,15 @@ impl Shared {
     }
 
     fn load(&self, (tenant, digest): &ModuleKey, wasm: &[u8]) -> Result<Module, Error> {
+        let lines = places::lines(wasm);
+        let (engine, compatibility) = match lines {
+            Lines::Forgotten => (&self.core.engine, &self.compatibility[0]),
+            Lines::Kept => (&self.core.lines, &self.compatibility[1]),
+        };
         let key = Key {
             tenant,
             digest: *digest,
-            compatibility: &self.compatibility,
+            compatibility,
         };
         let cached = self
             .artifacts
@@ -225,12 +274,12 @@ impl Shared {
             .and_then(|artifacts| artifacts.get(&key));
         let usable = cached.and_then(|artifact| {
             let manifest = Manifest::parse(&artifact.manifest).ok()?;
-            let code = self.deserialize(&artifact.code);
+            let code = Self::deserialize(engine, &artifact.code);
             code.map_err(|e| tracing::warn!("compiled code does not load: {e}"))
                 .ok()
-                .map(|c| (manifest, c))
+                .map(|c| (manifest, c, artifact.places))
         });
-        let (manifest, code) = match usable {
+        let (manifest, code, places) = match usable {
             Some(found) => {
                 self.loaded.fetch_add(1, Ordering::Relaxed);
                 found
@@ -238,29 +287,32 @@ impl Shared {
             None => {
                 let inspection = inspect(wasm)?;
                 let settings = &self.core.settings;
-                let code = compile(&settings.compiler, settings.stack_bytes, wasm)?;
-                self.compiled.fetch_add(1, Ordering::Relaxed);
+                let started = Instant::now();
+                let compiled = compile(&settings.compiler, lines, settings.stack_bytes, wasm);
+                self.compiles.count(started.elapsed(), compiled.is_ok());
+                let Compiled { code, places } = compiled?;
                 if let Some(artifacts) = &self.artifacts {
                     // The module works without the cache; only the next start is slower.
-                    if let Err(e) = artifacts.put(&key, &inspection.manifest_text, &code) {
+                    if let Err(e) = artifacts.put(&key, &inspection.manifest_text, &code, &places) {
                         tracing::warn!("{e}");
                     }
                 }
                 // Fresh code that does not load needs more than the pool offers.
-                let loaded = self.deserialize(&code).map_err(|e| match e {
+                let loaded = Self::deserialize(engine, &code).map_err(|e| match e {
                     Error::Internal(text) => Error::Invalid(text),
                     other => other,
                 })?;
-                (inspection.manifest, loaded)
+                (inspection.manifest, loaded, places)
             }
         };
-        let code = host::linker(&self.core.engine, &code)?
+        let code = host::linker(engine, &code)?
             .instantiate_pre(&code)
             .map_err(|e| Error::Invalid(format!("it cannot be linked: {e:#}")))?;
         Ok(Module(Arc::new(Loaded {
             digest: *digest,
             manifest,
             code,
+            places,
             core: Arc::clone(&self.core),
         })))
     }
@@ -269,11 +321,11 @@ impl Shared {
         unsafe_code,
         reason = "loading compiled code is the purpose of the cache"
     )]
-    fn deserialize(&self, code: &[u8]) -> Result<wasmtime::Module, Error> {
+    fn deserialize(engine: &Engine, code: &[u8]) -> Result<wasmtime::Module, Error> {
         // SAFETY: the bytes were compiled by our own compiler: they come straight from its process,
         // or from the cache with a digest keyed by this installation's secret, which covers these
         // very bytes in memory (see `artifacts`; tampered and swapped files are tested there).
-        unsafe { wasmtime::Module::deserialize(&self.core.engine, code) }
+        unsafe { wasmtime::Module::deserialize(engine, code) }
             .map_err(|e| Error::Internal(format!("compiled code does not load: {e:#}")))
     }
 }

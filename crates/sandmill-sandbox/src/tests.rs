@@ -246,7 +246,7 @@ fn guests_that_trap_or_do_not_return_are_stopped_with_the_cause() {
             cause: Trap::Stack,
             frames,
             ..
-        }) => assert_eq!(frames[0], "deep"),
+        }) => assert_eq!(frames[0].function, "deep"),
         other => unreachable!("{other:?}"),
     }
 }
@@ -380,6 +380,7 @@ fn errors_carry_row_and_words() {
             code: -1,
             row: Some(2),
             message,
+            ..
         }) => assert_eq!(message, "neg ative"),
         other => unreachable!("{other:?}"),
     }

@@ -3,12 +3,19 @@
 use sandmill_abi::limits;
 use wasmtime::WasmBacktrace;
 
-use crate::error::{Error, Trap, clean};
+use crate::error::{Error, Frame, Trap, clean};
 use crate::host::{State, Stop};
+use crate::places::Places;
 
-/// Finds out why wasmtime ended a call. `before` counts the rows of earlier calls.
-pub(crate) fn explain(error: &wasmtime::Error, state: &State, before: Option<u64>) -> Error {
-    let frames = frames(error);
+/// Finds out why wasmtime ended a call. `before` counts the rows of earlier calls; `places` is the
+/// module's table of them.
+pub(crate) fn explain(
+    error: &wasmtime::Error,
+    state: &State,
+    before: Option<u64>,
+    places: &[u8],
+) -> Error {
+    let frames = frames(error, places);
     let memory = Trap::Memory {
         limit: state.memory_limit as u64,
     };
@@ -28,6 +35,8 @@ pub(crate) fn explain(error: &wasmtime::Error, state: &State, before: Option<u64
                     .ok()
                     .map(|row| row.saturating_add(before.unwrap_or(0))),
                 message: some(message).unwrap_or_else(|| "the function gave no reason".into()),
+                frames,
+                values: Vec::new(),
             },
             Stop::Abort(message) => trap(Trap::Abort, Some(message)),
             Stop::Deadline => trap(
@@ -71,21 +80,30 @@ fn some(text: String) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
-/// Names of the guest's functions that were running, innermost first.
-fn frames(error: &wasmtime::Error) -> Vec<String> {
+/// The guest's functions that were running, innermost first. Where the module tells, with those that
+/// were inlined and with their lines.
+fn frames(error: &wasmtime::Error, places: &[u8]) -> Vec<Frame> {
     let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else {
         return Vec::new();
     };
-    let name = |frame: &wasmtime::FrameInfo| match frame.func_name() {
-        Some(name) => clean(rustc_name(name).as_bytes(), 200),
-        None => format!("function {}", frame.func_index()),
-    };
-    backtrace
-        .frames()
-        .iter()
-        .take(limits::FRAMES)
-        .map(name)
-        .collect()
+    let places = Places::parse(places);
+    let mut frames = Vec::new();
+    for frame in backtrace.frames().iter().take(limits::FRAMES) {
+        let known = frame.module_offset().map(|offset| places.at(offset));
+        match known.filter(|known| !known.is_empty()) {
+            Some(known) => frames.extend(known),
+            None => frames.push(Frame {
+                function: match frame.func_name() {
+                    Some(name) => clean(rustc_name(name).as_bytes(), 200),
+                    None => format!("function {}", frame.func_index()),
+                },
+                file: None,
+                line: None,
+            }),
+        }
+    }
+    frames.truncate(limits::FRAMES);
+    frames
 }
 
 /// A mangled Rust name without its hash suffix; other names as they are.

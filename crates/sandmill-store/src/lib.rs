@@ -23,7 +23,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use sandmill_model::{
-    Digest, JobId, JobState, LogLine, ModuleDescription, Progress, TenantId, TokenId, VersionRef,
+    Digest, JobId, JobState, LogLine, ModuleDescription, Progress, TenantId, TokenId, UsedVersion,
+    VersionRef,
 };
 
 /// Why the store cannot do what it is asked.
@@ -104,7 +105,7 @@ pub trait Store: Send + Sync + 'static {
         now: i64,
         lease: i64,
     ) -> Result<Option<JobRecord>, Error>;
-    /// Keeps a claim alive and stores progress; gives the state, so that a worker learns of a wish
+    /// Keeps a claim alive and stores progress and usage; gives the state, so that a worker learns of a wish
     /// to cancel. `NotFound` when the job is no longer the worker's.
     async fn job_heartbeat(
         &self,
@@ -113,6 +114,7 @@ pub trait Store: Send + Sync + 'static {
         owner: &str,
         lease: i64,
         progress: Progress,
+        usage: &[UsedVersion],
     ) -> Result<JobState, Error>;
     /// Changes a job's state; `Conflict` when the table of states forbids it.
     async fn job_change(
@@ -124,6 +126,8 @@ pub trait Store: Send + Sync + 'static {
     ) -> Result<JobRecord, Error>;
     /// Claimed jobs whose lease ended before `before`.
     async fn job_orphans(&self, before: i64) -> Result<Vec<JobRecord>, Error>;
+    /// How many jobs of all tenants are in each state, for those states that have some.
+    async fn job_counts(&self) -> Result<Vec<(JobState, u64)>, Error>;
     /// Jobs of a tenant that have not ended.
     async fn job_active(&self, tenant: &TenantId) -> Result<Vec<JobRecord>, Error>;
     /// Adds log lines behind those that are there.
@@ -133,14 +137,16 @@ pub trait Store: Send + Sync + 'static {
         id: JobId,
         lines: &[LogLine],
     ) -> Result<(), Error>;
-    /// Log lines from line `from` on (the first is 0).
+    /// Log lines from line `from` on (the first is 0) with their numbers; of one function if it is
+    /// named.
     async fn log_read(
         &self,
         tenant: &TenantId,
         id: JobId,
+        function: Option<&str>,
         from: u64,
         limit: u32,
-    ) -> Result<Vec<LogLine>, Error>;
+    ) -> Result<Vec<(u64, LogLine)>, Error>;
 
     /// Adds a version of each function of a module, all at once. A function whose newest version is
     /// the same module keeps it. `Conflict` when a name belongs to another package; `Unsigned` and

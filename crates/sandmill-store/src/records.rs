@@ -1,6 +1,6 @@
 use sandmill_model::{
     Digest, Failure, FunctionInfo, JobId, JobSpec, JobState, Progress, Provenance, ResultManifest,
-    TableDescription, TenantId, TokenId,
+    TableDescription, TenantId, TokenId, UsedVersion,
 };
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +33,8 @@ pub struct JobRecord {
     pub result: Option<ResultManifest>,
     /// How far it is.
     pub progress: Progress,
+    /// What functions used in the last attempt, as far as it was reported.
+    pub usage: Vec<UsedVersion>,
     /// The job that it runs again.
     pub retry_of: Option<JobId>,
 }
@@ -54,6 +56,7 @@ impl JobRecord {
             error: None,
             result: None,
             progress: Progress::default(),
+            usage: Vec::new(),
             retry_of: None,
         }
     }
@@ -72,6 +75,8 @@ pub struct Change {
     pub result: Option<ResultManifest>,
     /// The last progress.
     pub progress: Option<Progress>,
+    /// What functions used in this attempt.
+    pub usage: Option<Vec<UsedVersion>>,
     /// The worker that asks: the change happens only while the job is its own.
     pub owner: Option<String>,
     /// The attempt that ends does not count: the server was shut down in order.
@@ -87,6 +92,7 @@ impl Change {
             error: None,
             result: None,
             progress: None,
+            usage: None,
             owner: None,
             not_an_attempt: false,
         }

@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use sandmill_model::{
-    Digest, JobId, JobState, LogLine, ModuleDescription, Progress, TenantId, TokenId, VersionRef,
+    Digest, JobId, JobState, LogLine, ModuleDescription, Progress, TenantId, TokenId, UsedVersion,
+    VersionRef,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -79,6 +80,7 @@ impl Sqlite {
 const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/sqlite/0001_start.sql"),
     include_str!("../migrations/sqlite/0002_versions.sql"),
+    include_str!("../migrations/sqlite/0003_usage.sql"),
 ];
 
 async fn migrate(pool: &SqlitePool) -> Result<(), Error> {
@@ -152,8 +154,10 @@ impl Store for Sqlite {
         owner: &str,
         lease: i64,
         progress: Progress,
+        usage: &[UsedVersion],
     ) -> Result<JobState, Error> {
-        jobs::heartbeat(&self.relaxed, tenant, id, owner, lease, progress).await
+        let report = (progress, usage);
+        jobs::heartbeat(&self.relaxed, tenant, id, owner, lease, report).await
     }
     async fn job_change(
         &self,
@@ -174,6 +178,9 @@ impl Store for Sqlite {
     async fn job_orphans(&self, before: i64) -> Result<Vec<JobRecord>, Error> {
         jobs::orphans(&self.durable, before).await
     }
+    async fn job_counts(&self) -> Result<Vec<(JobState, u64)>, Error> {
+        jobs::counts(&self.read).await
+    }
     async fn job_active(&self, tenant: &TenantId) -> Result<Vec<JobRecord>, Error> {
         jobs::active(&self.read, tenant).await
     }
@@ -189,10 +196,11 @@ impl Store for Sqlite {
         &self,
         tenant: &TenantId,
         id: JobId,
+        function: Option<&str>,
         from: u64,
         limit: u32,
-    ) -> Result<Vec<LogLine>, Error> {
-        jobs::log_read(&self.read, tenant, id, from, limit).await
+    ) -> Result<Vec<(u64, LogLine)>, Error> {
+        jobs::log_read(&self.read, tenant, id, function, from, limit).await
     }
     async fn function_publish(
         &self,

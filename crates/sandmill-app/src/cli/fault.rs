@@ -66,14 +66,25 @@ impl Fault {
                 "\n  in function {} version {}{row}",
                 function.name, function.version
             );
+            if let (Some(file), Some(line)) = (&function.file, function.line) {
+                message += &format!("\n    in {file}, line {line}");
+            }
             for frame in function.frames.iter().take(5) {
                 message += &format!("\n    at {frame}");
+            }
+            for shown in &function.values {
+                message += &format!("\n    {} = {}", shown.name, shown.value);
             }
         }
         if let Some(hint) = &problem.hint {
             message += &format!("\n  hint: {hint}");
         }
         Self { code, message }
+    }
+
+    /// What it says.
+    pub(crate) fn text(&self) -> &str {
+        &self.message
     }
 
     /// Prints it and gives the exit code.

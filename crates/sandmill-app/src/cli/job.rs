@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use sandmill_api_types::{
     Client, ClientError, Job as JobBody, JobState, Limits, NewJob, OnResultLimit, Param,
+    UsedFunction,
 };
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
@@ -32,7 +33,7 @@ pub(crate) enum Job {
     /// Run an ended job again.
     Retry(One),
     /// Print what a job's functions logged.
-    Logs(One),
+    Logs(Logs),
     /// Print how a job runs.
     Plan(One),
     /// Print a job's result.
@@ -67,6 +68,9 @@ pub(crate) struct Submit {
     /// Cut the result at its limit instead of failing.
     #[arg(long)]
     truncate: bool,
+    /// Let errors of functions show the arguments of the row that failed.
+    #[arg(long)]
+    show_values: bool,
     /// Print the job's id and do not wait.
     #[arg(long, conflicts_with = "local")]
     detach: bool,
@@ -98,6 +102,15 @@ pub(crate) struct One {
     output: Output,
     #[command(flatten)]
     target: Target,
+}
+
+#[derive(Args)]
+pub(crate) struct Logs {
+    #[command(flatten)]
+    one: One,
+    /// Only what this function logged.
+    #[arg(long, value_name = "NAME")]
+    function: Option<String>,
 }
 
 #[derive(Args)]
@@ -140,7 +153,7 @@ impl Job {
                 let job = one.target.open().await?.client.job_retry(&one.id).await?;
                 one.print(&job, || format!("{}\n", job.id))
             }
-            Self::Logs(one) => one.logs().await,
+            Self::Logs(logs) => logs.run().await,
             Self::Plan(one) => {
                 let plan = one.target.open().await?.client.job_plan(&one.id).await?;
                 one.print(&plan, || plain(&plan.plan))
@@ -166,17 +179,21 @@ impl One {
             }
         }
     }
+}
 
-    async fn logs(&self) -> Result<(), Fault> {
-        let session = self.target.open().await?;
+impl Logs {
+    async fn run(&self) -> Result<(), Fault> {
+        let session = self.one.target.open().await?;
+        let function = self.function.as_deref();
         let mut from = 0;
         loop {
-            let page = session.client.job_logs(&self.id, from).await?;
+            let logs = session.client.job_logs_of(&self.one.id, function, from);
+            let page = logs.await?;
             if page.lines.is_empty() {
                 return Ok(());
             }
             for line in &page.lines {
-                match self.output {
+                match self.one.output {
                     Output::Json => output::json(line)?,
                     _ => {
                         let text = plain(&line.message);
@@ -279,6 +296,7 @@ impl Submit {
                 .iter()
                 .map(param)
                 .collect::<Result<_, Fault>>()?,
+            show_values: self.show_values,
             functions: self
                 .pins
                 .iter()
@@ -429,13 +447,44 @@ fn show(job: &JobBody, output: Output) -> Result<(), Fault> {
             )),
         );
     }
+    for used in &job.usage {
+        usage(used).into_iter().for_each(|text| println!("{text}"));
+    }
     line("retry of", job.retry_of.clone());
     println!("  {}", plain(job.sql.trim()).replace('\n', "\n  "));
     if let Some(problem) = &job.error {
-        let text = plain(&problem.detail);
-        println!("  error[{}]: {text}", problem.code);
+        let text = Fault::problem(problem, None);
+        let text = text.text();
+        println!("  {}", plain(text).replace('\n', "\n  "));
     }
     Ok(())
+}
+
+/// What a function used, in two lines.
+fn usage(used: &UsedFunction) -> [String; 2] {
+    let millis = |nanos: u64| format!("{:.1} ms", nanos as f64 / 1e6);
+    let name = format!("{} version {}", plain(&used.name), used.version);
+    let failed = match (used.traps, used.errors) {
+        (0, 0) => String::new(),
+        (traps, errors) => format!(", {traps} traps, {errors} errors"),
+    };
+    [
+        format!(
+            "  used      {name}: {} calls, {} rows, {} instances, {:.1} MiB{failed}",
+            used.calls,
+            used.rows,
+            used.instances,
+            used.memory_bytes as f64 / f64::from(1 << 20),
+        ),
+        format!(
+            "            call {} (CPU {}), copy {}, validate {}, instantiate {}",
+            millis(used.call_nanos),
+            millis(used.cpu_nanos),
+            millis(used.copy_nanos),
+            millis(used.validate_nanos),
+            millis(used.instantiate_nanos),
+        ),
+    ]
 }
 
 async fn print(client: &Client, id: &str, output: Output) -> Result<(), Fault> {

@@ -17,6 +17,9 @@ pub(crate) struct Serve {
     /// Address to listen on.
     #[arg(long, default_value = "127.0.0.1:8420")]
     listen: SocketAddr,
+    /// Address of the metrics for Prometheus; without it there are none. It asks for no token.
+    #[arg(long, value_name = "ADDRESS")]
+    metrics: Option<SocketAddr>,
     /// Data folder; made when it is missing.
     #[arg(long, env = "SANDMILL_DATA", value_name = "DIR")]
     data: Option<PathBuf>,
@@ -66,10 +69,12 @@ impl Serve {
         }
         if !self.insecure_http {
             Server::check_loopback(self.listen)?;
+            self.metrics.map_or(Ok(()), Server::check_loopback)?;
         }
         let data = self.data.unwrap_or_else(default_data);
         let mut settings = Settings::new(&data);
         settings.listen = self.listen;
+        settings.metrics = self.metrics;
         settings.allow = self.allow;
         settings.jobs.slots = self.slots;
         settings.engine.memory_bytes = self.memory << 20;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
-use sandmill_api_types::{Column, JobState, NewJob};
+use sandmill_api_types::{Client, Column, Job, JobState, NewJob};
 use sandmill_sandbox::{Inspection, inspect};
 use sandmill_signing::{PublicKey, Signature};
 
@@ -67,6 +67,10 @@ pub(crate) struct Build {
     /// Where the module goes; by default NAME.wasm in the project.
     #[arg(short, long = "out", value_name = "FILE")]
     out: Option<PathBuf>,
+    /// Keep names and debug information (DWARF), so that errors name files and lines. The module is
+    /// larger; its speed is the same but for what Binaryen would have added.
+    #[arg(long)]
+    debug: bool,
 }
 
 #[derive(Args)]
@@ -97,6 +101,9 @@ pub(crate) struct Test {
     /// Rows to compute.
     #[arg(long, default_value_t = 20)]
     limit: u64,
+    /// Compute this row only, counted from 0 in the file, and print its arguments first.
+    #[arg(long, value_name = "N", conflicts_with = "limit")]
+    row: Option<u64>,
     #[arg(short, long, value_enum, default_value = "table")]
     output: Output,
 }
@@ -111,7 +118,11 @@ impl Udf {
                 println!("  sandmill udf build {}", path.display());
                 Ok(())
             }
-            Self::Build(build) => built(&build::build(&build.path, build.out.as_deref())?),
+            Self::Build(build) => built(&build::build(
+                &build.path,
+                build.out.as_deref(),
+                build.debug,
+            )?),
             Self::Pack(pack) => built(&pack.run()?),
             Self::Inspect(args) => {
                 let found = read(&args.module)?;
@@ -241,21 +252,18 @@ impl Test {
                 arguments.join(", "),
                 quote(&format!("{}()", function.name))
             );
-            let sql = format!("SELECT *, {call} FROM input LIMIT {}", self.limit);
-            let job = NewJob {
-                sql: sql.clone(),
-                ..NewJob::default()
+            let from = match self.row {
+                None => format!("input LIMIT {}", self.limit),
+                Some(row) => {
+                    // The limit keeps the call away from all other rows.
+                    let from = format!("(SELECT * FROM input LIMIT 1 OFFSET {row}) AS input");
+                    self.print_row(&session.client, &arguments, &names, &from, row)
+                        .await?;
+                    from
+                }
             };
-            let mut job = session
-                .client
-                .job_submit(&job, Duration::from_secs(30))
-                .await?;
-            while !job.state.is_terminal() {
-                job = session
-                    .client
-                    .job_view(&job.id, Duration::from_secs(30), Some(job.revision))
-                    .await?;
-            }
+            let sql = format!("SELECT *, {call} FROM {from}");
+            let job = run(&session.client, &sql).await?;
             for line in session.client.job_logs(&job.id, 0).await?.lines {
                 eprintln!(
                     "{:5} {}: {}",
@@ -290,6 +298,68 @@ impl Test {
         session.close().await;
         result
     }
+}
+
+impl Test {
+    /// Prints what the function is given in a row.
+    async fn print_row(
+        &self,
+        client: &Client,
+        arguments: &[String],
+        names: &[String],
+        from: &str,
+        row: u64,
+    ) -> Result<(), Fault> {
+        if arguments.is_empty() {
+            return Ok(());
+        }
+        let columns: Vec<_> = arguments
+            .iter()
+            .enumerate()
+            .map(|(n, argument)| {
+                let last = names.last().map_or("argument", String::as_str);
+                let name = names.get(n).map_or(last, String::as_str);
+                format!("{argument} AS {}", quote(&format!("{} {name}", n + 1)))
+            })
+            .collect();
+        let sql = format!("SELECT {} FROM {from}", columns.join(", "));
+        let job = run(client, &sql).await?;
+        if let Some(problem) = &job.error {
+            return Err(Fault::problem(problem, Some(&sql)));
+        }
+        let page = client.job_rows(&job.id, 0, 1).await?;
+        let Some(values) = page.rows.first() else {
+            return Err(Fault::usage(format!("the file has no row {row}")));
+        };
+        eprintln!("row {row}");
+        for (column, value) in page.columns.iter().zip(values) {
+            let name = column.name.split_once(' ').map_or("", |(_, name)| name);
+            let mut text = plain(&value.to_string());
+            if text.len() > SHOWN_BYTES {
+                text = text.chars().take(SHOWN_BYTES).collect::<String>() + "…";
+            }
+            eprintln!("  {name} = {text}");
+        }
+        Ok(())
+    }
+}
+
+/// Characters of a value that are printed.
+const SHOWN_BYTES: usize = 1000;
+
+/// Runs a job to its end.
+async fn run(client: &Client, sql: &str) -> Result<Job, Fault> {
+    let new = NewJob {
+        sql: sql.into(),
+        show_values: true,
+        ..NewJob::default()
+    };
+    let wait = Duration::from_secs(30);
+    let mut job = client.job_submit(&new, wait).await?;
+    while !job.state.is_terminal() {
+        job = client.job_view(&job.id, wait, Some(job.revision)).await?;
+    }
+    Ok(job)
 }
 
 fn quote(name: &str) -> String {

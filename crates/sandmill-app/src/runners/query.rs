@@ -9,9 +9,9 @@ use sandmill_functions::Version;
 use sandmill_jobs::{Run, RunHandle, Runner, Validation};
 use sandmill_model::{
     ErrorCode, Failure, FunctionPin, JobSpec, LogLevel, LogLine, ModuleDescription, OnResultLimit,
-    Progress, ResultManifest, TableDescription, TableSpec, TenantId,
+    Progress, ResultManifest, TableDescription, TableSpec, TenantId, UsedVersion,
 };
-use sandmill_sandbox::{Context, LogSink, Module, Sandbox};
+use sandmill_sandbox::{Context, LogSink, Module, Sandbox, UsageSink};
 use sandmill_store::blobs::Blobs;
 use tokio::time::timeout;
 
@@ -114,10 +114,17 @@ impl QueryRunner {
                 // FNV-1a: the same job draws the same random numbers when it is tried again.
                 (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
             });
+        let usage = Usage {
+            sink: Arc::default(),
+            pins: run.spec.functions.clone(),
+            handle: run.handle.clone(),
+        };
         let context = Context {
             seed,
             now_micros: micros(),
             logs: Some(Arc::new(JobLog(run.handle.clone()))),
+            usage: Some(Arc::clone(&usage.sink)),
+            show_values: run.spec.show_values,
             ..Context::default()
         };
         let cancellation = context.cancellation.clone();
@@ -136,13 +143,15 @@ impl QueryRunner {
                 .plan(&run.tenant, &run.spec, run.tables, context)
                 .await?;
             run.handle.running();
-            write(Arc::new(plan), &run.spec, run.staging, &run.handle).await
+            write(Arc::new(plan), &run.spec, run.staging, &run.handle, &usage).await
         };
         let result = tokio::select! {
             result = work => result,
             () = cancelled.cancelled() => Err(Failure::new(ErrorCode::JobCanceled, "The job was canceled.")),
         };
         drop(guard);
+        usage.settle().await;
+        usage.report();
         result
     }
 }
@@ -153,6 +162,7 @@ async fn write(
     spec: &JobSpec,
     staging: std::path::PathBuf,
     handle: &RunHandle,
+    usage: &Usage,
 ) -> Result<ResultManifest, Failure> {
     let mut stream = plan.execute()?;
     let mut writer = ChunkWriter::new(staging, plan.schema());
@@ -160,6 +170,7 @@ async fn write(
     // On a task of its own: this one may be busy inside of an operator for long.
     let ticker = tokio::spawn({
         let (plan, handle, rows) = (Arc::clone(&plan), handle.clone(), Arc::clone(&rows_written));
+        let usage = usage.clone();
         async move {
             loop {
                 tokio::time::sleep(Duration::from_millis(200)).await;
@@ -168,6 +179,7 @@ async fn write(
                     rows_written,
                     ..plan.progress()
                 });
+                usage.report();
             }
         }
     });
@@ -217,6 +229,46 @@ async fn write(
         truncated,
         chunks,
     })
+}
+
+/// What the functions of a run use, on its way to the service.
+#[derive(Clone)]
+struct Usage {
+    sink: Arc<UsageSink>,
+    pins: Vec<FunctionPin>,
+    handle: RunHandle,
+}
+
+/// How long the end of a run waits for instances that threads of the engine still hold.
+const SETTLING: Duration = Duration::from_millis(100);
+
+impl Usage {
+    fn report(&self) {
+        let used = self.sink.snapshot().into_iter();
+        let used = used.filter_map(|(digest, name, usage)| {
+            let pin = self
+                .pins
+                .iter()
+                .find(|p| p.digest == digest && p.name == name)?;
+            Some(UsedVersion {
+                name,
+                version: pin.version,
+                digest,
+                usage,
+            })
+        });
+        let mut used: Vec<_> = used.collect();
+        used.sort_by(|a, b| (&a.name, a.version).cmp(&(&b.name, b.version)));
+        self.handle.usage(used);
+    }
+
+    /// Tasks that the end of a plan aborts drop their instances a little later.
+    async fn settle(&self) {
+        let end = tokio::time::Instant::now() + SETTLING;
+        while self.sink.open() > 0 && tokio::time::Instant::now() < end {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
 }
 
 struct AbortOnDrop(tokio::task::JoinHandle<()>);

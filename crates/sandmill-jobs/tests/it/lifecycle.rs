@@ -149,6 +149,7 @@ async fn jobs_of_dead_workers_are_tried_again_until_their_attempts_end() {
         result_bytes: 1000,
         on_result_limit: Default::default(),
         max_attempts: attempts,
+        show_values: false,
         labels: BTreeMap::new(),
     };
     let insert = async |attempts| {

@@ -83,11 +83,6 @@ impl Instance {
         self.chain_parts(steps, &functions, inputs, rows)
     }
 
-    /// The step that the last chain came to.
-    pub fn failed_step(&self) -> usize {
-        self.step
-    }
-
     fn chain_parts(
         &mut self,
         steps: &[Step],
@@ -124,13 +119,11 @@ impl Instance {
         laid: Laid,
         started: Instant,
     ) -> Result<ArrayRef, Error> {
-        let written = Instant::now();
         let out = |step: usize| laid.out + (step * STRUCT) as u32;
         let room = laid.extras.first().copied().unwrap_or_default();
         let mut nulls: Vec<Option<NullBuffer>> = Vec::with_capacity(steps.len());
         let mut strict = None;
         for (n, (step, function)) in steps.iter().zip(functions).enumerate() {
-            self.step = n;
             let arguments = room + rooms.steps[n] as u32;
             for (place, operand) in step.operands.iter().enumerate() {
                 let from = match operand {
@@ -143,11 +136,27 @@ impl Instance {
                 memory.copy_within(from..from + STRUCT, to);
             }
             let before = self.enter(step.function, rows);
+            let entered = Instant::now();
+            if n == 0 {
+                self.timings.copy_nanos += nanos(entered - started);
+            }
             let call = self.export::<(i32, i32, i32), i32>(step.function, "sm_scalar.")?;
             let raw = (arguments.cast_signed(), rows as i32, out(n).cast_signed());
             let result = call.call(&mut self.store, raw);
-            let status = self.landed(result, Some(before))?;
+            let status = self.landed(result, Some(before)).map_err(|e| {
+                // What a step got from another step is in the guest only.
+                let both = function.arguments.iter().zip(&step.operands);
+                let inputs = both.filter_map(|(parameter, operand)| match operand {
+                    Operand::Input(input) => Some((parameter.name.as_str(), inputs[*input])),
+                    Operand::Step(_) => None,
+                });
+                self.blame(e, before, inputs)
+            })?;
             self.succeeded(status)?;
+            let timings = &mut self.timings;
+            timings.calls += 1;
+            timings.rows += rows as u64;
+            timings.call_nanos += nanos(entered.elapsed());
             let operands = step.operands.iter();
             let taken = operands.map(|operand| match operand {
                 Operand::Input(input) => input_nulls(&inputs[*input], rows),
@@ -163,6 +172,7 @@ impl Instance {
                 let own = self.intermediate_nulls(out(n), rows)?;
                 if !function.nullable && own.as_ref().is_some_and(|own| lies(own, &strict)) {
                     self.poisoned = true;
+                    self.meter.reject();
                     let message = "it has NULL in rows where its manifest promises a value";
                     return Err(Error::Output(message.into()));
                 }
@@ -187,12 +197,7 @@ impl Instance {
         for n in (0..steps.len()).rev() {
             self.give_back(out(n), 0)?;
         }
-        let timings = &mut self.timings;
-        timings.calls += steps.len() as u64;
-        timings.rows += (rows * steps.len()) as u64;
-        timings.copy_nanos += nanos(written - started);
-        timings.call_nanos += nanos(called - written);
-        timings.validate_nanos += nanos(called.elapsed());
+        self.timings.validate_nanos += nanos(called.elapsed());
         Ok(array)
     }
 

@@ -113,7 +113,11 @@ impl Instance {
             let call = self.export::<(i32, i32, i32), i32>(function, "sm_scalar.")?;
             call.call(&mut self.store, (base, rows as i32, out))
         };
-        let status = self.landed(result, Some(before))?;
+        let status = self.landed(result, Some(before)).map_err(|e| {
+            let names = (0..).map_while(|n| described.argument(n));
+            let names = names.map(|parameter| parameter.name.as_str());
+            self.blame(e, before, names.zip(arguments.iter().copied()))
+        })?;
         self.succeeded(status)?;
         let called = Instant::now();
 

@@ -1,4 +1,6 @@
-use sandmill_model::{ErrorCode, Failure, JobId, JobState, LogLine, Progress, TenantId};
+use sandmill_model::{
+    ErrorCode, Failure, JobId, JobState, LogLine, Progress, TenantId, UsedVersion,
+};
 use sqlx::sqlite::{SqlitePool, SqliteRow};
 use sqlx::{Row, SqliteConnection};
 
@@ -6,7 +8,7 @@ use super::{json, parse};
 use crate::{Change, Error, JobFilter, JobRecord, Page};
 
 const ALL: &str = "SELECT tenant_id, id, spec, state, reason, attempt, revision, created_at, \
-    started_at, finished_at, error, result, progress, retry_of FROM jobs WHERE tenant_id = ? AND id = ?";
+    started_at, finished_at, error, result, progress, usage, retry_of FROM jobs WHERE tenant_id = ? AND id = ?";
 
 fn record(row: &SqliteRow) -> Result<JobRecord, Error> {
     let damaged = |reason: String| Error::Damaged {
@@ -33,6 +35,7 @@ fn record(row: &SqliteRow) -> Result<JobRecord, Error> {
         error: text("error")?.map(|t| parse("error", &t)).transpose()?,
         result: text("result")?.map(|t| parse("result", &t)).transpose()?,
         progress: parse("progress", &required("progress")?)?,
+        usage: parse("usage", &required("usage")?)?,
         retry_of: text("retry_of")?.and_then(|t| t.parse().ok()),
     })
 }
@@ -145,7 +148,7 @@ pub(super) async fn claim(
 ) -> Result<Option<JobRecord>, Error> {
     let row = sqlx::query(
         "UPDATE jobs SET state = 'planning', owner = ?1, lease_until = ?2, started_at = ?3,
-             attempt = attempt + 1, revision = revision + 1
+             usage = '[]', attempt = attempt + 1, revision = revision + 1
          WHERE (tenant_id, id) = (SELECT tenant_id, id FROM jobs WHERE state = 'queued'
                                   ORDER BY created_at, id LIMIT 1)
          RETURNING *",
@@ -164,14 +167,15 @@ pub(super) async fn heartbeat(
     id: JobId,
     owner: &str,
     lease: i64,
-    progress: Progress,
+    (progress, usage): (Progress, &[UsedVersion]),
 ) -> Result<JobState, Error> {
     let state: Option<String> = sqlx::query_scalar(
-        "UPDATE jobs SET lease_until = ?, progress = ? WHERE tenant_id = ? AND id = ? AND owner = ?
+        "UPDATE jobs SET lease_until = ?, progress = ?, usage = ? WHERE tenant_id = ? AND id = ? AND owner = ?
            AND state IN ('planning', 'running', 'finalizing', 'canceling') RETURNING state",
     )
     .bind(lease)
     .bind(json("progress", &progress)?)
+    .bind(json("usage", &usage)?)
     .bind(tenant.as_str())
     .bind(id.to_string())
     .bind(owner)
@@ -200,7 +204,7 @@ pub(super) async fn change(
     let ended = change.state.is_terminal();
     let rows = sqlx::query(
         "UPDATE jobs SET state = ?1, reason = coalesce(?2, reason), error = ?3, result = ?4,
-             progress = coalesce(?5, progress), revision = revision + 1,
+             progress = coalesce(?5, progress), usage = coalesce(?12, usage), revision = revision + 1,
              attempt = attempt - ?11,
              finished_at = CASE WHEN ?6 THEN ?7 ELSE finished_at END,
              owner = CASE WHEN ?6 OR ?1 = 'queued' THEN NULL ELSE owner END
@@ -235,6 +239,7 @@ pub(super) async fn change(
     .bind(id.to_string())
     .bind(change.owner)
     .bind(change.not_an_attempt)
+    .bind(change.usage.as_ref().map(|u| json("usage", u)).transpose()?)
     .execute(&mut *tx)
     .await?;
     if rows.rows_affected() == 0 {
@@ -270,6 +275,18 @@ pub(super) async fn orphans(pool: &SqlitePool, before: i64) -> Result<Vec<JobRec
         }
     }
     Ok(found)
+}
+
+pub(super) async fn counts(pool: &SqlitePool) -> Result<Vec<(JobState, u64)>, Error> {
+    let rows: Vec<(String, i64)> =
+        sqlx::query_as("SELECT state, count(*) FROM jobs GROUP BY state")
+            .fetch_all(pool)
+            .await?;
+    // A state of a newer version is not worth failing for.
+    let known = rows.into_iter();
+    Ok(known
+        .filter_map(|(state, count)| Some((state.parse().ok()?, count.cast_unsigned())))
+        .collect())
 }
 
 pub(super) async fn active(pool: &SqlitePool, tenant: &TenantId) -> Result<Vec<JobRecord>, Error> {
@@ -310,18 +327,23 @@ pub(super) async fn log_read(
     pool: &SqlitePool,
     tenant: &TenantId,
     id: JobId,
+    function: Option<&str>,
     from: u64,
     limit: u32,
-) -> Result<Vec<LogLine>, Error> {
-    let lines: Vec<String> = sqlx::query_scalar(
-        "SELECT document FROM job_logs WHERE tenant_id = ? AND job_id = ? AND line >= ?
-         ORDER BY line LIMIT ?",
+) -> Result<Vec<(u64, LogLine)>, Error> {
+    let lines: Vec<(i64, String)> = sqlx::query_as(
+        "SELECT line, document FROM job_logs WHERE tenant_id = ?1 AND job_id = ?2 AND line >= ?3
+           AND (?5 IS NULL OR document ->> 'function' = ?5)
+         ORDER BY line LIMIT ?4",
     )
     .bind(tenant.as_str())
     .bind(id.to_string())
     .bind(i64::try_from(from).unwrap_or(i64::MAX))
     .bind(limit)
+    .bind(function)
     .fetch_all(pool)
     .await?;
-    lines.iter().map(|line| parse("log line", line)).collect()
+    let line =
+        |(number, line): &(i64, String)| Ok((number.cast_unsigned(), parse("log line", line)?));
+    lines.iter().map(line).collect()
 }

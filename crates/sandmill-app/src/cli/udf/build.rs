@@ -9,22 +9,23 @@ const TARGET: &str = "wasm32-unknown-unknown";
 /// What makes a folder a project of Zig.
 const ZIG_ROOT: &str = "src/functions.zig";
 
-/// Builds the project in `folder` and gives the module's path.
-pub(crate) fn build(folder: &Path, out: Option<&Path>) -> Result<PathBuf, Fault> {
+/// Builds the project in `folder` and gives the module's path. With `debug` the module keeps names and
+/// DWARF, and Binaryen, which would move code away from its DWARF, is left out.
+pub(crate) fn build(folder: &Path, out: Option<&Path>, debug: bool) -> Result<PathBuf, Fault> {
     let folder = std::fs::canonicalize(folder)
         .map_err(|e| Fault::failed(format!("{}: {e}", folder.display())))?;
     if folder.join("Cargo.toml").exists() {
-        return rust(&folder, out);
+        return rust(&folder, out, debug);
     }
     if folder.join(ZIG_ROOT).exists() {
-        return zig(&folder, out);
+        return zig(&folder, out, debug);
     }
     if let Some(language) = sandmill_build::detect(&folder) {
         let name = name(&folder);
         let staging = tempfile::tempdir()?;
         let built = staging.path().join("module.wasm");
         std::fs::write(&built, super::pack::build(&folder, &name, language)?)?;
-        return finish(&folder, &built, &name, out);
+        return finish(&folder, &built, &name, out, debug);
     }
     let sources = sources(&folder)?;
     if sources.is_empty() {
@@ -33,7 +34,7 @@ pub(crate) fn build(folder: &Path, out: Option<&Path>) -> Result<PathBuf, Fault>
             folder.display()
         )));
     }
-    c(&folder, &sources, out)
+    c(&folder, &sources, out, debug)
 }
 
 /// Modules are called like their folder.
@@ -43,9 +44,15 @@ fn name(folder: &Path) -> String {
         .map_or("module".into(), |n| n.to_string_lossy().into_owned())
 }
 
-fn finish(folder: &Path, built: &Path, name: &str, out: Option<&Path>) -> Result<PathBuf, Fault> {
+fn finish(
+    folder: &Path,
+    built: &Path,
+    name: &str,
+    out: Option<&Path>,
+    debug: bool,
+) -> Result<PathBuf, Fault> {
     let out = out.map_or_else(|| folder.join(format!("{name}.wasm")), Path::to_owned);
-    if !optimise(built, &out) {
+    if debug || !optimise(built, &out) {
         std::fs::copy(built, &out).map_err(|e| Fault::failed(format!("{}: {e}", out.display())))?;
     }
     // Shown as the user would write it.
@@ -175,10 +182,17 @@ struct Target {
     crate_types: Vec<String>,
 }
 
-fn rust(folder: &Path, out: Option<&Path>) -> Result<PathBuf, Fault> {
+fn rust(folder: &Path, out: Option<&Path>, debug: bool) -> Result<PathBuf, Fault> {
     let name = library(folder)?;
     let target = folder.join("target");
-    run(Command::new("cargo")
+    let mut command = Command::new("cargo");
+    if debug {
+        // Whatever the project's profile says.
+        command
+            .env("CARGO_PROFILE_RELEASE_DEBUG", "line-tables-only")
+            .env("CARGO_PROFILE_RELEASE_STRIP", "none");
+    }
+    run(command
         .args(["build", "--release", "--target", TARGET, "--target-dir"])
         .arg(&target)
         .current_dir(folder)
@@ -193,6 +207,7 @@ fn rust(folder: &Path, out: Option<&Path>) -> Result<PathBuf, Fault> {
             .join(format!("{}.wasm", name.replace('-', "_"))),
         &name.replace('-', "_"),
         out,
+        debug,
     )
 }
 
@@ -241,7 +256,12 @@ fn clang() -> Result<PathBuf, Fault> {
     })
 }
 
-fn c(folder: &Path, sources: &[PathBuf], out: Option<&Path>) -> Result<PathBuf, Fault> {
+fn c(
+    folder: &Path,
+    sources: &[PathBuf],
+    out: Option<&Path>,
+    debug: bool,
+) -> Result<PathBuf, Fault> {
     let name = name(folder);
     let staging = tempfile::tempdir()?;
     let built = staging.path().join("module.wasm");
@@ -269,18 +289,23 @@ fn c(folder: &Path, sources: &[PathBuf], out: Option<&Path>) -> Result<PathBuf, 
             "-fno-builtin-bcmp",
             "-Wl,--no-entry",
             "-Wl,-z,stack-size=65536",
-            "-Wl,--strip-debug",
+            if debug {
+                "-gline-tables-only"
+            } else {
+                "-Wl,--strip-debug"
+            },
         ])
         .arg("-I")
         .arg(folder.join("include"))
         .args(sources)
         .arg("-o")
         .arg(&built))?;
-    finish(folder, &built, &name, out)
+    finish(folder, &built, &name, out, debug)
 }
 
 /// Zig is named in SANDMILL_ZIG or found on the path. Its versions differ too much to look further.
-fn zig(folder: &Path, out: Option<&Path>) -> Result<PathBuf, Fault> {
+fn zig(folder: &Path, out: Option<&Path>, debug: bool) -> Result<PathBuf, Fault> {
+    let strip = if debug { "-fno-strip" } else { "-fstrip" };
     let named = std::env::var_os("SANDMILL_ZIG").map(PathBuf::from);
     let zig = named.unwrap_or_else(|| "zig".into());
     if Command::new(&zig).arg("version").output().is_err() {
@@ -293,7 +318,7 @@ fn zig(folder: &Path, out: Option<&Path>) -> Result<PathBuf, Fault> {
     run(Command::new(zig)
         .args(["build-exe", "-target", "wasm32-freestanding"])
         .args(["-mcpu=generic+simd128+bulk_memory", "-O", "ReleaseFast"])
-        .args(["-fno-entry", "-rdynamic", "-fstrip", "--dep", "sandmill"])
+        .args(["-fno-entry", "-rdynamic", strip, "--dep", "sandmill"])
         .arg(format!("-Mroot={}", folder.join(ZIG_ROOT).display()))
         .arg(format!(
             "-Msandmill={}",
@@ -302,5 +327,5 @@ fn zig(folder: &Path, out: Option<&Path>) -> Result<PathBuf, Fault> {
         .arg("--cache-dir")
         .arg(folder.join("zig-cache"))
         .arg(format!("-femit-bin={}", built.display())))?;
-    finish(folder, &built, &name(folder), out)
+    finish(folder, &built, &name(folder), out, debug)
 }
