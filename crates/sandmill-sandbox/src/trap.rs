@@ -37,6 +37,7 @@ pub(crate) fn explain(error: &wasmtime::Error, state: &State, before: Option<u64
                 None,
             ),
             Stop::JobDeadline => trap(Trap::JobDeadline, None),
+            Stop::Capability(message) => Error::Capability(message),
             Stop::Cancelled => trap(Trap::Cancelled, None),
         };
     }
