@@ -5,6 +5,7 @@ mod demo;
 mod functions;
 #[path = "../guests/bench/src/kernels.rs"]
 mod kernels;
+mod kinds;
 mod service;
 mod tpch;
 
@@ -27,6 +28,8 @@ struct Arguments {
 enum Command {
     /// The sandbox: boundary, kernels, start, kill.
     Functions,
+    /// Aggregates, chains, idle modules.
+    Kinds,
     /// The engine and the server: small queries, start-up, memory.
     Service,
     /// All TPC-H queries, checked against the expected answers.
@@ -81,11 +84,13 @@ fn head(title: &str) {
 fn main() {
     match Arguments::parse().command {
         Command::Functions => functions::run(),
+        Command::Kinds => kinds::run(),
         Command::Service => service::run(),
         Command::Tpch { sf, runs } => tpch::run(sf, runs),
         Command::Demo { data } => demo::run(&data),
         Command::All => {
             functions::run();
+            kinds::run();
             service::run();
             tpch::run(1.0, 3);
         }

@@ -168,8 +168,8 @@ async fn functions_and_tables_are_managed() {
 
 #[test]
 fn projects_of_cpp_and_zig_are_built_and_tried() {
-    let folder = tempfile::tempdir().expect("folder");
     for language in ["cpp", "zig"] {
+        let folder = tempfile::tempdir().expect("folder");
         let name = format!("geo_{language}");
         let module = format!("{name}/{name}.wasm");
         let sql = "SELECT hypotenuse(3.0, 4.0) AS c";

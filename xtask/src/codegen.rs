@@ -297,6 +297,11 @@ fn rust() -> String {
             error.doc, error.name, error.number
         );
     }
+    let _ = writeln!(
+        text,
+        "/// Results that may be kept at the same time.\npub const CHAIN: usize = {};",
+        limits::CHAIN
+    );
     text.push_str("\n/// A column in linear memory, as in the Arrow C data interface.\n#[repr(C)]\npub struct ArrowArray {\n");
     for field in ARRAY_FIELDS {
         let ty = if field.ty == ValType::I64 {
@@ -409,6 +414,11 @@ fn c() -> String {
             error.name, error.number, error.doc
         );
     }
+    let _ = writeln!(
+        text,
+        "#define SM_CHAIN {} /* results that may be kept at the same time */",
+        limits::CHAIN
+    );
     text.push_str("\n/* A column in linear memory, as in the Arrow C data interface. */\ntypedef struct ArrowArray {\n");
     for field in ARRAY_FIELDS {
         let ty = match (field.name, field.ty) {

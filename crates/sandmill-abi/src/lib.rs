@@ -79,8 +79,8 @@ pub const EXPORTS: &[Function] = &[
         required: false,
         doc: "Called after the host is done with the array at `out`; the guest may reuse or free its \
               buffers. Until then they stay as they are, whatever other functions are called: so the \
-              host can hand the result of one scalar function to the next without copying it. Calls \
-              come in the reverse order of the results.",
+              host can hand the result of one scalar function to the next without copying it. At most 4 \
+              results are kept so; all of them are freed before another function is called.",
     },
     Function {
         name: "sm_init",
@@ -342,6 +342,8 @@ pub mod limits {
     pub const FRAMES: usize = 32;
     /// Columns that a function takes or gives, and of an aggregate's state.
     pub const COLUMNS: usize = 64;
+    /// Scalar functions whose results may be kept at the same time, see `sm_out_free`.
+    pub const CHAIN: usize = 4;
     /// Types within types of one argument or result.
     pub const TYPE_DEPTH: usize = 8;
     /// Types of one argument or result, with those inside.

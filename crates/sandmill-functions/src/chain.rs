@@ -15,7 +15,7 @@ use datafusion::logical_expr::{
     ScalarUDFImpl, Signature, Volatility,
 };
 use datafusion::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
-use sandmill_sandbox::{Argument, Operand, Step, can_chain};
+use sandmill_sandbox::{Argument, CHAIN, Operand, Step, can_chain};
 
 use crate::scalar::{Scalar, array};
 use crate::{JobScope, Version, instances};
@@ -114,7 +114,8 @@ impl Chain {
         };
         let mut inputs = Vec::new();
         chain.add(call, last, &mut inputs);
-        if chain.steps.len() < 2 {
+        // Of longer ones, the inner calls become a chain.
+        if !(2..=CHAIN).contains(&chain.steps.len()) {
             return None;
         }
         let volatility = chain.versions.iter().map(|v| v.function().volatility);

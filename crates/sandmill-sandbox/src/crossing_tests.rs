@@ -92,7 +92,7 @@ fn check_schema(memory: &[u8], at: usize, name: &str, ty: &DataType, nullable: b
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1500))]
+    #![proptest_config(ProptestConfig::with_cases(2000))]
 
     /// What is written and read back is the same, whatever part of a larger array it is.
     #[test]
@@ -122,19 +122,27 @@ proptest! {
     fn broken_arrays_never_get_through(
         seed in any::<u64>(),
         depth in 0usize..4,
-        flips in prop::collection::vec((any::<u32>(), 0u8..8, any::<bool>()), 1..4),
+        flips in prop::collection::vec((any::<u32>(), 0u8..12, any::<bool>()), 1..4),
         nullable in any::<bool>(),
         masked in any::<bool>(),
     ) {
         let mut random = Random(seed);
         let ty = random.ty(depth);
-        let length = 1 + random.below(12);
+        let length = random.below(13);
         let array = random.array(&ty, length, nullable);
         let mut memory = written(&array, &ty, false);
         for (at, bit, anywhere) in flips {
             // The first bytes of structs and pointers are where it hurts.
             let end = if anywhere { memory.len() - BASE } else { 640.min(memory.len() - BASE) };
-            memory[BASE + at as usize % end] ^= 1 << bit;
+            let at = BASE + at as usize % end;
+            if bit < 8 {
+                memory[at] ^= 1 << bit;
+            } else {
+                // Pointers, counts and offsets in each other's places.
+                let from = BASE + random.below(end - 4) / 4 * 4;
+                let to = at.min(memory.len() - 4) / 4 * 4;
+                memory.copy_within(from..from + 4, to);
+            }
         }
         let input = masked.then(|| (0..length).map(|row| row % 3 > 0).collect::<NullBuffer>());
         let promise = Promise { returns: &ty, rows: length, nullable, input };
@@ -303,7 +311,7 @@ fn many_columns_over_one_buffer_are_too_much() {
     let ty = structs(&fields);
     let column: ArrayRef = Arc::new(FixedSizeBinaryArray::new(
         1024,
-        vec![7; 1 << 16].into(),
+        vec![7_u8; 1 << 16].into(),
         None,
     ));
     let DataType::Struct(fields) = &ty else {
@@ -355,4 +363,61 @@ fn many_columns_over_one_buffer_are_too_much() {
         )
         .is_err()
     );
+}
+
+#[test]
+fn long_values_of_a_dictionary_count_for_each_row() {
+    let text: ArrayRef = Arc::new(StringArray::from(vec!["x".repeat(1000), String::new()]));
+    let lists = OffsetBuffer::from_lengths([1, 0, 1]);
+    let item = Arc::new(Field::new("item", DataType::Utf8, true));
+    let lists: ArrayRef = Arc::new(ListArray::new(item, lists, Arc::clone(&text), None));
+    for values in [text, lists] {
+        let codes = |key: i16| {
+            let keys = Int16Array::from_iter((0..1000).map(|row| (row > 0).then_some(key)));
+            DictionaryArray::new(keys, Arc::clone(&values))
+        };
+        let within = |key: i16, bytes: usize| {
+            let array = codes(key);
+            let memory = written(&array, array.data_type(), false);
+            let promise = promise(array.data_type(), 1000);
+            read_within(&memory, BASE as u32, promise, &mut Budget::of(bytes)).map(|_| ())
+        };
+        // The same bytes cross; what counts is which value the rows point to.
+        within(1, 10_000).expect("short");
+        let error = within(0, 990_000).expect_err("long").to_string();
+        assert!(error.contains("more bytes than"), "{error}");
+        within(0, 1_010_000).expect("long, and allowed");
+    }
+}
+
+#[test]
+fn results_of_a_call_share_what_they_may_have() {
+    let array = Int64Array::from_iter_values(0..1000);
+    let memory = written(&array, &DataType::Int64, false);
+    let mut budget = Budget::of(12_000);
+    let mut again = || {
+        let promise = promise(&DataType::Int64, 1000);
+        read_within(&memory, BASE as u32, promise, &mut budget)
+    };
+    again().expect("the first column");
+    assert!(again().is_err());
+}
+
+#[test]
+fn masks_of_wide_lists_count() {
+    // Lists of lists of nothing: a few bytes that say they have millions of elements.
+    let list = |ty: DataType| DataType::FixedSizeList(Arc::new(Field::new("item", ty, true)), 1024);
+    let ty = list(list(DataType::Boolean));
+    let array = arrow::array::new_null_array(&ty, 2);
+    let memory = written(&array, &ty, false);
+    let within = |bytes: usize| {
+        read_within(
+            &memory,
+            BASE as u32,
+            promise(&ty, 2),
+            &mut Budget::of(bytes),
+        )
+    };
+    assert!(within(1 << 20).is_err());
+    assert_eq!(within(4 << 20).expect("enough").null_count(), 2);
 }

@@ -26,7 +26,7 @@ use wasmtime::{Memory, Store, TypedFunc, UpdateDeadline, WasmParams, WasmResults
 use crate::context::Context;
 use crate::error::{Error, Trap};
 use crate::host::{self, State};
-use crate::read::{Promise, allocation, read};
+use crate::read::{Budget, Promise, allocation, read_within};
 use crate::sandbox::{Core, Module};
 use crate::slots::Slot;
 use crate::trap::explain;
@@ -313,7 +313,23 @@ impl Instance {
 
     /// Checks and copies the result whose struct lies at `out`.
     fn take(&mut self, out: u32, promise: Promise<'_>) -> Result<ArrayRef, Error> {
-        let array = read(self.memory.data(&self.store), out, promise);
+        let mut budget = self.budget();
+        self.take_within(out, promise, &mut budget)
+    }
+
+    /// What the results of one call may have together.
+    fn budget(&self) -> Budget {
+        Budget::new(self.memory.data(&self.store))
+    }
+
+    /// Checks and copies one of several results of a call.
+    fn take_within(
+        &mut self,
+        out: u32,
+        promise: Promise<'_>,
+        budget: &mut Budget,
+    ) -> Result<ArrayRef, Error> {
+        let array = read_within(self.memory.data(&self.store), out, promise, budget);
         array.inspect_err(|_| self.poisoned = true)
     }
 

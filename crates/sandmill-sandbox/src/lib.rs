@@ -60,4 +60,7 @@ pub use instance::{
 };
 pub use manifest::{Capabilities, HttpPlace, Manifest};
 pub use sandbox::{Module, Sandbox, Settings, Stats};
+/// Steps of a chain of functions.
+pub const CHAIN: usize = sandmill_abi::limits::CHAIN;
+
 pub use types::{format_of, parse_format, sql_name};

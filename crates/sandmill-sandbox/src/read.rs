@@ -5,6 +5,7 @@
 //! say; a cycle of children therefore ends where the type ends. What many structs may say of the same
 //! bytes is bounded by a [`Budget`].
 
+mod dictionary;
 mod header;
 mod nested;
 mod text;
@@ -99,14 +100,14 @@ impl<'m> Reader<'m, '_> {
     fn bits(&mut self, header: &Header, what: &str, buffer: usize) -> Result<BooleanBuffer, Error> {
         let (skip, first) = (header.offset / 8, header.offset % 8);
         let length = (first + header.rows).div_ceil(8);
-        let length = if header.rows == 0 { 0 } else { length };
         let bytes = self.range(what, header.buffers[buffer], skip, length)?;
-        let first = if header.rows == 0 { 0 } else { first };
-        Ok(BooleanBuffer::new(
-            Buffer::from_slice_ref(bytes),
-            first,
-            header.rows,
-        ))
+        let bits = BooleanBuffer::new(Buffer::from_slice_ref(bytes), first, header.rows);
+        // Arrow holds the length of a validity bitmap against the place of the first boolean; they
+        // agree where all bits begin at 0.
+        Ok(match first {
+            0 => bits,
+            _ => BooleanBuffer::new(bits.sliced(), 0, header.rows),
+        })
     }
 
     /// Values of `width` bytes.
@@ -219,15 +220,13 @@ pub(crate) struct Promise<'a> {
     pub input: Option<NullBuffer>,
 }
 
-/// Reads the array whose struct lies at `out`: the only result of a call.
-///
-/// # Errors
-/// `Output`, saying what does not hold.
+/// Reads the array whose struct lies at `out`, with a budget of its own.
+#[cfg(test)]
 pub(crate) fn read(memory: &[u8], out: u32, promise: Promise<'_>) -> Result<ArrayRef, Error> {
     read_within(memory, out, promise, &mut Budget::new(memory))
 }
 
-/// Reads one of several results of a call, which share a budget.
+/// Reads the array whose struct lies at `out`. All results of a call share a budget.
 ///
 /// # Errors
 /// `Output`, saying what does not hold.

@@ -89,8 +89,8 @@ fn resolve(
             RawType::Nested(raw) if raw.dictionary.is_some() => return None,
             RawType::Nested(raw) => resolve(&raw.format, &raw.children, None, depth + 1, nodes)?,
         };
-        return children
-            .is_empty()
+        // Nor have dictionaries of nothing, which arrow does not make.
+        return (children.is_empty() && values != DataType::Null)
             .then(|| DataType::Dictionary(Box::new(keys), Box::new(values)));
     }
     if !format.starts_with('+') {
@@ -374,6 +374,7 @@ mod tests {
             format!(r#"{{"type":"+s","children":[{wide}]}}"#),
             r#"{"type":"g","dictionary":"u"}"#.to_owned(),
             r#"{"type":"i","dictionary":{"type":"i","dictionary":"u"}}"#.to_owned(),
+            r#"{"type":"i","dictionary":"n"}"#.to_owned(),
             r#"{"type":"+s","children":[]}"#.to_owned(),
         ] {
             assert_eq!(parse(&bad), None, "{bad}");

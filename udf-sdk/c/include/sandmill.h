@@ -43,6 +43,7 @@ extern "C" {
 #define SM_NO_MEMORY (-2) /* The guest could not allocate. */
 #define SM_BAD_INPUT (-3) /* The input is not what the manifest says. */
 #define SM_PANIC (-4) /* The function panicked. */
+#define SM_CHAIN 4 /* results that may be kept at the same time */
 
 /* A column in linear memory, as in the Arrow C data interface. */
 typedef struct ArrowArray {
@@ -225,7 +226,10 @@ static inline sm_slice sm_bytes_at(const sm_bytes *bytes, uint32_t row) {
 
 typedef struct { char *data; uint32_t size; } sm_buffer;
 static sm_buffer sm_validity, sm_values, sm_data;
-static const void *sm_pointers[3];
+/* Results that the host still reads, or hands to the next function, and buffers for those that follow. */
+static sm_buffer sm_spare[SM_CHAIN][3];
+static const void *sm_pointers[SM_CHAIN][3];
+static uint32_t sm_held;
 static uint32_t sm_used;
 static int64_t sm_nulls;
 
@@ -245,7 +249,25 @@ static char *sm_reserve(sm_buffer *buffer, uint32_t size, uint32_t keep) {
     return buffer->data;
 }
 
+static inline void sm_swap(sm_buffer *a, sm_buffer *b) {
+    sm_buffer c = *a;
+    *a = *b;
+    *b = c;
+}
+
+/* The host is done with all results. */
+__attribute__((export_name("sm_out_free"))) void sm_out_free(void *out);
+void sm_out_free(void *out) {
+    (void)out;
+    sm_held = 0;
+}
+
 static inline void sm_start(uint32_t rows, uint32_t bytes) {
+    if (sm_held > 0) {
+        sm_swap(&sm_validity, &sm_spare[sm_held][0]);
+        sm_swap(&sm_values, &sm_spare[sm_held][1]);
+        sm_swap(&sm_data, &sm_spare[sm_held][2]);
+    }
     sm_nulls = 0;
     sm_used = 0;
     sm_reserve(&sm_values, bytes, 0);
@@ -263,13 +285,15 @@ static inline void sm_put_null(uint32_t row, uint32_t rows) {
 }
 
 static inline int32_t sm_finish(ArrowArray *out, uint32_t rows, int64_t buffers) {
-    sm_pointers[0] = sm_nulls > 0 ? sm_validity.data : NULL;
-    sm_pointers[1] = sm_values.data;
-    sm_pointers[2] = sm_data.data;
+    const void **pointers = sm_pointers[sm_held];
+    pointers[0] = sm_nulls > 0 ? sm_validity.data : NULL;
+    pointers[1] = sm_values.data;
+    pointers[2] = sm_data.data;
     out->length = rows;
     out->null_count = sm_nulls;
     out->n_buffers = buffers;
-    out->buffers = sm_pointers;
+    out->buffers = pointers;
+    if (sm_held + 1 < SM_CHAIN) sm_held++;
     return 0;
 }
 

@@ -8,6 +8,8 @@ pub const NO_MEMORY: i32 = -2;
 pub const BAD_INPUT: i32 = -3;
 /// The function panicked.
 pub const PANIC: i32 = -4;
+/// Results that may be kept at the same time.
+pub const CHAIN: usize = 4;
 
 /// A column in linear memory, as in the Arrow C data interface.
 #[repr(C)]

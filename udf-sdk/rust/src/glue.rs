@@ -15,8 +15,8 @@ pub use self::aggregates::*;
 pub use self::arguments::*;
 pub use self::builders::{Build, BuildRow, Row, Store};
 pub use self::nested::{Fields, Inside, Structs, field};
-use self::results::output;
 pub use self::results::*;
+use self::results::{keep, output};
 pub use self::schema::Schema;
 pub use self::stores::{Kept, is_null};
 pub use self::streams::*;
@@ -128,6 +128,7 @@ fn finish(out: &mut ArrowArray, rows: usize, nulls: usize, buffers: usize) {
     out.null_count = nulls as i64;
     out.n_buffers = buffers as i64;
     out.buffers = output.pointers.as_ptr() as u32;
+    keep();
 }
 
 /// The slice that a function over columns writes.

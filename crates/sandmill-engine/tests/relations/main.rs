@@ -23,6 +23,7 @@ async fn table_functions_stand_in_from() {
             ),
             ("SELECT y FROM times(5)", "5 5"),
             ("SELECT y FROM times(n => 1, x => 7)", "7"),
+            ("SELECT y FROM times(n := 1, x := 7)", "7"),
             ("SELECT t.z + 1 FROM times(5, 1) AS t(z)", "6"),
             ("SELECT y FROM TABLE(times(5, 1))", "5"),
             ("SELECT y FROM times(same(2) + 1, 1)", "3"),

@@ -1,8 +1,8 @@
 //! Takes the arguments of a call in `FROM` apart: tables, how they are cut, and constants.
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, FunctionArg, FunctionArgExpr, FunctionArguments, OrderByExpr, OrderByOptions, Query,
-    WindowType,
+    BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, OrderByExpr,
+    OrderByOptions, Query, WindowType,
 };
 use sandmill_model::Failure;
 use sandmill_sandbox::{Function, FunctionKind};
@@ -130,6 +130,17 @@ fn with_defaults(function: &Function, values: Vec<Option<Expr>>) -> Result<Vec<E
 
 fn named_value(function: &Function, arg: FunctionArg) -> Result<(Option<String>, Expr), Failure> {
     let (name, arg) = match arg {
+        // The parser takes `name := value` for an operator.
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::BinaryOp {
+            left,
+            op: BinaryOperator::Assignment,
+            right,
+        })) => match *left {
+            Expr::Identifier(name) => (Some(normal(&name)), FunctionArgExpr::Expr(*right)),
+            other => {
+                return Err(wrong_call(function, format!("has no argument `{other}`")));
+            }
+        },
         FunctionArg::Unnamed(arg) => (None, arg),
         FunctionArg::Named { name, arg, .. } => (Some(normal(&name)), arg),
         FunctionArg::ExprNamed { name, arg, .. } => match name {

@@ -255,23 +255,23 @@ impl Random {
             DataType::Dictionary(keys, values) => {
                 let count = 1 + self.below(20);
                 let values = self.array(values, count, nullable);
-                let numbers = (0..rows).map(|row| {
-                    let valid = nulls.as_ref().is_none_or(|n| n.is_valid(row));
-                    valid.then(|| self.below(count) as i8)
-                });
-                let numbers: Int8Array = numbers.collect();
-                let keys = arrow::compute::cast(&numbers, keys).expect("small");
-                let keys: &dyn Array = &keys;
+                // Where a row is NULL, its key means nothing.
+                let numbers: Vec<u8> = (0..rows)
+                    .map(|row| match nulls.as_ref().is_none_or(|n| n.is_valid(row)) {
+                        true => self.below(count) as u8,
+                        false => self.below(120) as u8,
+                    })
+                    .collect();
                 macro_rules! dictionary {
-                    ($t:ty) => {
-                        Arc::new(DictionaryArray::<$t>::new(
-                            keys.as_primitive().clone(),
-                            values,
-                        ))
-                    };
+                    ($t:ty) => {{
+                        type Native = <$t as ArrowPrimitiveType>::Native;
+                        let keys = numbers.iter().map(|n| *n as Native).collect();
+                        let keys = PrimitiveArray::<$t>::new(keys, nulls);
+                        Arc::new(DictionaryArray::<$t>::new(keys, values))
+                    }};
                 }
                 downcast_integer! {
-                    keys.data_type() => (dictionary),
+                    keys.as_ref() => (dictionary),
                     other => unreachable!("{other}"),
                 }
             }

@@ -372,7 +372,7 @@ impl Instance {
         self.succeeded(status)?;
         let called = Instant::now();
         let places = (0u32..).map(|n| laid.out + n * sandmill_abi::ARRAY_SIZE);
-        let mut columns = Vec::with_capacity(promised.len());
+        let (mut columns, mut budget) = (Vec::with_capacity(promised.len()), self.budget());
         for (out, (returns, nullable)) in places.clone().zip(promised) {
             let promise = Promise {
                 returns,
@@ -380,7 +380,7 @@ impl Instance {
                 nullable: *nullable,
                 input: None,
             };
-            columns.push(self.take(out, promise)?);
+            columns.push(self.take_within(out, promise, &mut budget)?);
         }
         for (out, _) in places.zip(promised) {
             self.give_back(out, before)?;

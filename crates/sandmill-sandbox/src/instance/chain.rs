@@ -5,7 +5,7 @@ use std::time::Instant;
 use arrow::array::{ArrayRef, new_empty_array};
 use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer};
 use arrow::datatypes::DataType;
-use sandmill_abi::{ARRAY_SIZE, BUFFER_ALIGN};
+use sandmill_abi::{ARRAY_SIZE, BUFFER_ALIGN, limits};
 
 use super::scalar::halves;
 use super::{Argument, Instance, Laid, nanos};
@@ -35,11 +35,14 @@ pub struct Step {
     pub operands: Vec<Operand>,
 }
 
-/// Whether a function can be a step: scalar, of types without types inside, in a module whose results
+/// Whether a function can be a step: scalar, of the plain types, in a module whose results
 /// stay where they are until `sm_out_free`.
 pub fn can_chain(module: &Module, function: usize) -> bool {
     let flat = |ty: &DataType| {
-        ty.is_primitive() || matches!(ty, DataType::Boolean | DataType::Utf8 | DataType::Binary)
+        use DataType::*;
+        ty.is_integer()
+            || matches!(ty, Boolean | Float32 | Float64 | Utf8 | Binary)
+            || matches!(ty, Date32 | Timestamp(..) | Decimal128(..))
     };
     let keeps = module.0.code.module().get_export("sm_out_free").is_some();
     let fits = |f: &Function| {
@@ -255,6 +258,9 @@ fn check<'a>(
     rows: usize,
 ) -> Result<Vec<&'a Function>, Error> {
     let wrong = |message: &str| Error::Arguments(format!("a chain {message}"));
+    if steps.len() > limits::CHAIN {
+        return Err(wrong("has too many steps"));
+    }
     for input in inputs {
         let expected = match input {
             Argument::Column(_) => rows,

@@ -87,7 +87,7 @@ impl Instance {
                 return self.wrong(format!("it has {first} rows, at most {}", limits::ROWS));
             }
         };
-        let budget = self.store.data().memory_limit;
+        let (limit, mut budget) = (self.store.data().memory_limit, self.budget());
         let (mut columns, mut bytes) = (Vec::with_capacity(fields.len()), 0_usize);
         for (n, field) in fields.iter().enumerate() {
             if length == 0 {
@@ -100,10 +100,10 @@ impl Instance {
                 nullable: field.is_nullable(),
                 input: None,
             };
-            let column = self.take(place(n), promise)?;
+            let column = self.take_within(place(n), promise, &mut budget)?;
             // Columns that share their buffers would make much of little memory.
             bytes = bytes.saturating_add(column.get_buffer_memory_size());
-            if bytes > budget {
+            if bytes > limit {
                 return self.wrong("its columns together are larger than its memory".into());
             }
             columns.push(column);

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanBufferBuilder, DictionaryArray, FixedSizeListArray,
-    GenericListArray, MapArray, PrimitiveArray, StructArray,
+    Array, ArrayRef, AsArray, BooleanBufferBuilder, FixedSizeListArray, GenericListArray, MapArray,
+    StructArray,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::compute::filter;
@@ -101,7 +101,8 @@ impl Reader<'_, '_> {
         };
         let mask = match &nulls {
             Some(nulls) => {
-                self.charge(length / 8)?;
+                // Arrow makes the mask bit by bit, so that each is work as well.
+                self.charge(length)?;
                 Some(nulls.expand(width))
             }
             None => None,
@@ -134,20 +135,6 @@ impl Reader<'_, '_> {
         let (fields, rows) = (fields.clone(), header.rows);
         let array = StructArray::try_new_with_length(fields, columns, nulls, rows);
         Ok(Arc::new(array.map_err(refused)?))
-    }
-
-    fn dictionary<K: ArrowDictionaryKeyType>(
-        &mut self,
-        header: &Header,
-        ty: &DataType,
-        nulls: Option<NullBuffer>,
-    ) -> Result<ArrayRef, Error> {
-        let keys = PrimitiveArray::<K>::new(self.fixed::<K>(header)?, nulls);
-        let values = self.array(header.dictionary, ty, Expect::All, None)?;
-        // Arrow checks the keys of rows that are not NULL.
-        Ok(Arc::new(
-            DictionaryArray::try_new(keys, values).map_err(refused)?,
-        ))
     }
 }
 

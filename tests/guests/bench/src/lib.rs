@@ -34,6 +34,27 @@ pub fn same_text(x: &str) -> &str {
     x
 }
 
+/// Sum of whole numbers.
+#[derive(Default, Clone, sandmill::Record)]
+pub struct Total {
+    sum: i64,
+}
+
+#[sandmill::aggregate]
+impl Total {
+    fn update(&mut self, x: i64) {
+        self.sum = self.sum.wrapping_add(x);
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.sum = self.sum.wrapping_add(other.sum);
+    }
+
+    fn finish(&self) -> i64 {
+        self.sum
+    }
+}
+
 /// Never returns.
 #[sandmill::udf(volatility = "volatile")]
 pub fn spin(x: i64) -> i64 {

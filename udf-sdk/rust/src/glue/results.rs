@@ -16,17 +16,36 @@ pub(super) struct Output {
     pub pointers: [u32; 3],
 }
 
-static OUTPUT: Single<Output> = Single(UnsafeCell::new(Output {
+const EMPTY: Output = Output {
     validity: Buffer::new(),
     values: Buffer::new(),
     bytes: Buffer::new(),
     pointers: [0; 3],
-}));
+};
+
+static OUTPUTS: Single<[Output; abi::CHAIN]> = Single(UnsafeCell::new([EMPTY; abi::CHAIN]));
+/// Results that the host still reads, or hands to the next function: the first buffers are theirs.
+static KEPT: Single<usize> = Single(UnsafeCell::new(0));
 
 #[inline(always)]
 pub(super) fn output() -> &'static mut Output {
-    // SAFETY: one thread, and no function of this module keeps the reference across another call.
-    unsafe { &mut *OUTPUT.0.get() }
+    // SAFETY: one thread, and no function of this module keeps the reference across another call;
+    // `keep` holds the index below the length.
+    unsafe { (*OUTPUTS.0.get()).get_unchecked_mut(*KEPT.0.get()) }
+}
+
+/// The next result leaves the present one as it is.
+#[inline(always)]
+pub(super) fn keep() {
+    // SAFETY: one thread; the reference ends here.
+    let kept = unsafe { &mut *KEPT.0.get() };
+    *kept = (*kept + 1).min(abi::CHAIN - 1);
+}
+
+#[unsafe(export_name = "sm_out_free")]
+extern "C" fn sm_out_free(_out: u32) {
+    // SAFETY: as above. The host frees all results of a chain before it calls another function.
+    unsafe { *KEPT.0.get() = 0 }
 }
 
 /// A type that a result can have.
