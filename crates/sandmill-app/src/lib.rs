@@ -4,7 +4,9 @@
 #![deny(missing_docs)]
 
 pub mod cli;
+mod outbound;
 mod runners;
 mod server;
 
+pub use outbound::Network;
 pub use server::{Error, Server, Settings};

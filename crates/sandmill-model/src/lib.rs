@@ -9,6 +9,7 @@ mod function;
 mod ids;
 mod job;
 mod names;
+mod policy;
 mod table;
 mod version;
 
@@ -20,5 +21,6 @@ pub use job::{
     OnResultLimit, Parameter, Progress, ResultManifest,
 };
 pub use names::{distance, is_near};
+pub use policy::HttpRule;
 pub use table::{TableDescription, TableFormat, TableSpec};
 pub use version::{DEFAULT, LATEST, NoVersion, Provenance, SignatureInfo, VersionRef};
