@@ -409,7 +409,7 @@ mod tests {
                 .http_policy_put(&tenant, &places, Some("me"), 5)
                 .await
                 .expect("kept");
-            let other: TenantId = "other".parse().expect("a tenant");
+            let other = TenantId::new("other").expect("legal");
             assert!(store.http_policy(&other).await.expect("none").is_empty());
         }
 
