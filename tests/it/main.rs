@@ -1,5 +1,6 @@
 //! End-to-end tests: real servers, real files, real guests.
 
+mod capabilities;
 mod cli;
 mod conformance;
 mod crash;

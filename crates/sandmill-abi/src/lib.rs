@@ -146,6 +146,27 @@ pub const IMPORTS: &[Function] = &[
         required: false,
         doc: "1 once the job has been cancelled. A courtesy: the host stops a guest that never asks.",
     },
+    Function {
+        name: "http",
+        params: &[
+            ("request", I32),
+            ("request_len", I32),
+            ("response", I32),
+            ("room", I32),
+        ],
+        result: Some(I32),
+        required: false,
+        doc: "Makes one HTTP request and waits for its response. Only modules whose manifest names \
+              places in `capabilities.http` may import it, and a call to a place that manifest or \
+              tenant does not name ends with `function.capability`. Request and response are one line \
+              of JSON, a line feed, and the body as it is. Request: `{\"method\":\"GET\",\
+              \"url\":\"http://api.example.org/a?b=c\",\"headers\":[[\"accept\",\"text/plain\"]]}`; \
+              `headers` may be missing. Response: `{\"status\":200,\"headers\":[[\"content-type\",\
+              \"text/plain\"]]}`; redirects are responses like others. Without a response: \
+              `{\"status\":0,\"headers\":[],\"error\":\"why\"}`. Gives the bytes of the response; if that is \
+              more than `room`, nothing is written, and a call with `request_len` 0 and enough room \
+              gives the same response.",
+    },
 ];
 
 /// A field of a struct in guest memory (wasm32, little endian).
@@ -329,6 +350,14 @@ pub mod limits {
     pub const TYPE_NODES: usize = 64;
     /// Rows of one call.
     pub const ROWS: usize = 1 << 20;
+    /// Bytes of a request of `http`.
+    pub const HTTP_REQUEST_BYTES: usize = 1024 * 1024;
+    /// Bytes of the body of a response to `http`, and of its headers.
+    pub const HTTP_RESPONSE_BYTES: usize = 8 * 1024 * 1024;
+    /// Headers of a request of `http`.
+    pub const HTTP_HEADERS: usize = 64;
+    /// Requests of all instances of a job.
+    pub const HTTP_REQUESTS: u64 = 10_000;
     /// Counters that `metric` knows.
     pub const METRICS: usize = 16;
 }

@@ -45,7 +45,8 @@ pub const MANIFEST_PACKAGE: &[ManifestField] = &[
         name: "capabilities",
         ty: "object",
         doc: "What it needs beside its own memory: `{\"http\":[{\"host\":\"api.example.org\",\"port\":443,\
-              \"methods\":[\"GET\"]}]}`. Granted only where the tenant's policy names the same.",
+              \"methods\":[\"GET\"]}]}`. Granted only where the tenant's policy names the same. \
+              Functions of such a module are at most `stable`.",
     },
     ManifestField {
         name: "sdk",

@@ -1,4 +1,5 @@
 mod functions;
+mod policies;
 
 use std::time::Duration;
 

@@ -7,6 +7,7 @@ mod catalog;
 #[cfg(feature = "client")]
 mod client;
 mod job;
+mod policy;
 mod problem;
 mod signing;
 mod version;
@@ -21,6 +22,7 @@ pub use job::{
     Chunk, Column, Job, JobFunctions, JobList, JobPlan, JobState, Limits, LogLine, LogPage, NewJob,
     OnResultLimit, Param, Pin, Progress, ResultManifest, ResultsState, Rows, UsedFunction,
 };
+pub use policy::{HttpGrant, HttpPolicy};
 pub use problem::{FunctionPlace, Limit, Position, Problem, ShownValue};
 pub use signing::{NewSigningKey, SigningKey, SigningKeyList, SigningPolicy};
 pub use version::{

@@ -11,6 +11,7 @@ mod documents;
 mod encode;
 mod extract;
 mod jobs;
+mod policies;
 mod problem;
 mod results;
 mod router;

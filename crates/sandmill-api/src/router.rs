@@ -17,7 +17,7 @@ use utoipa_axum::routes;
 
 use crate::problem::{ApiError, REQUEST_ID};
 use crate::state::State;
-use crate::{catalog, documents, jobs, results, signing, versions};
+use crate::{catalog, documents, jobs, policies, results, signing, versions};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -72,6 +72,7 @@ fn api() -> OpenApiRouter<State> {
         .routes(routes!(signing::key_list, signing::key_trust))
         .routes(routes!(signing::key_revoke))
         .routes(routes!(signing::policy_view, signing::policy_set))
+        .routes(routes!(policies::http_view, policies::http_set))
         .routes(routes!(catalog::table_create, catalog::table_list))
         .routes(routes!(catalog::table_view, catalog::table_delete))
         .routes(routes!(documents::me));

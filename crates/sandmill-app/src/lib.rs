@@ -5,7 +5,9 @@
 
 pub mod cli;
 mod metrics;
+mod outbound;
 mod runners;
 mod server;
 
+pub use outbound::Network;
 pub use server::{Error, Server, Settings};

@@ -17,6 +17,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics;
+use crate::outbound::{Network, Outbound};
 use crate::runners::QueryRunner;
 
 /// How a server runs. The defaults suit one machine.
@@ -40,6 +41,9 @@ pub struct Settings {
     pub sandbox: sandmill_sandbox::Settings,
     /// Partitions, batches and memory of queries.
     pub engine: sandmill_engine::Settings,
+    /// Addresses that functions may reach although they are this machine's or a private network's.
+    /// For tests: a function that its tenant lets go there reaches whatever answers.
+    pub http_networks: Vec<Network>,
     /// Life of the first token.
     pub token_days: u32,
 }
@@ -57,6 +61,7 @@ impl Settings {
             jobs: sandmill_jobs::Settings::default(),
             sandbox: sandmill_sandbox::Settings::default(),
             engine: sandmill_engine::Settings::default(),
+            http_networks: Vec::new(),
             token_days: 365,
         }
     }
@@ -177,8 +182,9 @@ impl Server {
             spill_dir: Some(spill),
             ..settings.engine
         })?;
-        let runner =
-            QueryRunner::new(engine, sandbox.clone(), blobs.clone(), threads).map_err(failed)?;
+        let outbound = Outbound::new(settings.http_networks);
+        let runner = QueryRunner::new(engine, sandbox.clone(), blobs.clone(), outbound, threads);
+        let runner = runner.map_err(failed)?;
         let jobs =
             sandmill_jobs::Service::start(store, blobs, Arc::new(runner), settings.jobs).await?;
 

@@ -14,6 +14,7 @@ mod error;
 mod identifiers;
 mod keys;
 mod pins;
+mod policies;
 mod results;
 mod runner;
 mod service;

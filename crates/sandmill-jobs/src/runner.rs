@@ -3,7 +3,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use sandmill_model::{
-    ColumnInfo, Failure, JobId, JobSpec, LogLevel, LogLine, ModuleDescription, Progress,
+    ColumnInfo, Failure, HttpRule, JobId, JobSpec, LogLevel, LogLine, ModuleDescription, Progress,
     ResultManifest, TableDescription, TableSpec, TenantId, UsedVersion,
 };
 use tokio::sync::mpsc;
@@ -55,6 +55,8 @@ pub struct Run {
     pub spec: JobSpec,
     /// The tenant's tables.
     pub tables: Vec<TableSpec>,
+    /// Places that the tenant's functions may call over HTTP.
+    pub http: Vec<HttpRule>,
     /// An empty folder for the result.
     pub staging: PathBuf,
     /// The way back to the service.

@@ -86,11 +86,13 @@ impl Service {
             let (planned, _planning) = mpsc::channel(1);
             let job = JobId::generate();
             let staging = service.0.blobs.stage(job, 0).map_err(translate)?;
+            let owner = tenant.clone();
             let run = Run {
                 tenant,
                 job,
                 spec,
                 tables: Vec::new(),
+                http: service.http_policy(&owner).await?,
                 staging: staging.clone(),
                 handle: RunHandle {
                     cancel,

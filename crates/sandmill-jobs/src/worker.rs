@@ -165,11 +165,14 @@ async fn attempt(
     };
     let staging = inner.blobs.stage(job.id, job.attempt)?;
     let tables = Service(Arc::clone(inner)).specs(&job.tenant).await;
-    let work = tables.map(|tables| Run {
+    let http = Service(Arc::clone(inner)).http_policy(&job.tenant).await;
+    let work = tables.and_then(|tables| Ok((tables, http?)));
+    let work = work.map(|(tables, http)| Run {
         tenant: job.tenant.clone(),
         job: job.id,
         spec: job.spec.clone(),
         tables,
+        http,
         staging: staging.clone(),
         handle,
     });

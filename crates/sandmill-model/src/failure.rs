@@ -102,6 +102,7 @@ codes! {
     FunctionTrap         "function.trap"             400 User "38000" false "A function trapped";
     FunctionTimeout      "function.timeout"          400 User "57014" false "A function ran past its deadline";
     FunctionMemory       "function.memory_exceeded"  400 User "53200" false "A function used more memory than it may";
+    FunctionCapability   "function.capability"       400 User "42501" false "A function did what it has no right to";
     FunctionOutput       "function.output"           400 User "38000" false "A function returned data that is not valid";
     TablePath            "table.path"                422 User "" false "The path is not below an allowed folder";
     TableMissing         "table.missing"             422 User "" false "The file does not exist";

@@ -9,6 +9,7 @@ mod function;
 mod ids;
 mod job;
 mod names;
+mod policy;
 mod table;
 mod usage;
 mod version;
@@ -21,6 +22,7 @@ pub use job::{
     OnResultLimit, Parameter, Progress, ResultManifest,
 };
 pub use names::{distance, is_near};
+pub use policy::HttpRule;
 pub use table::{TableDescription, TableFormat, TableSpec};
 pub use usage::{FunctionUsage, UsedVersion};
 pub use version::{DEFAULT, LATEST, NoVersion, Provenance, SignatureInfo, VersionRef};

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use sandmill_model::LogLevel;
 
+use crate::http::HttpSink;
 use crate::usage::UsageSink;
 
 /// Stops every guest of a job, wherever it runs, within a few milliseconds.
@@ -43,6 +44,10 @@ pub struct Context {
     pub now_micros: i64,
     /// Where log lines go; without it they are dropped.
     pub logs: Option<Arc<dyn LogSink>>,
+    /// Reaches the network; without it nothing does.
+    pub http: Option<Arc<dyn HttpSink>>,
+    /// Requests over HTTP so far.
+    pub http_requests: AtomicU64,
     /// Random streams handed out so far.
     pub streams: AtomicU64,
     /// Collects what functions use; without it nobody asks.
@@ -61,6 +66,8 @@ impl Default for Context {
             seed: 0,
             now_micros: now.map_or(0, |d| i64::try_from(d.as_micros()).unwrap_or(i64::MAX)),
             logs: None,
+            http: None,
+            http_requests: AtomicU64::new(0),
             streams: AtomicU64::new(0),
             usage: None,
             show_values: false,

@@ -169,6 +169,17 @@ pub enum Error {
     /// The module imports something that is not on offer.
     #[error("the module imports `{0}`, which is not on offer")]
     Import(String),
+    /// The module imports what its manifest does not say that it needs.
+    #[error("the module imports `{import}`, but its manifest names nothing in `{capability}`")]
+    Undeclared {
+        /// The import.
+        import: &'static str,
+        /// The field of the manifest.
+        capability: &'static str,
+    },
+    /// The function did what manifest or policy do not permit.
+    #[error("{0}")]
+    Capability(String),
     /// Compiling took more time or memory than it may.
     #[error("the module takes too much to compile: {0}")]
     TooComplex(String),
@@ -298,7 +309,8 @@ impl Error {
             Self::Manifest(_) => ErrorCode::FunctionManifest,
             Self::Abi { .. } => ErrorCode::FunctionAbi,
             Self::Type { .. } => ErrorCode::FunctionType,
-            Self::Import(_) => ErrorCode::FunctionImport,
+            Self::Import(_) | Self::Undeclared { .. } => ErrorCode::FunctionImport,
+            Self::Capability(_) => ErrorCode::FunctionCapability,
             Self::TooComplex(_) => ErrorCode::FunctionTooComplex,
             Self::Trap { cause, .. } => match cause {
                 Trap::Memory { .. } => ErrorCode::FunctionMemory,
@@ -325,6 +337,11 @@ impl Error {
             Self::Type { .. } => "The types on offer are listed in `udf-sdk/spec/ABI.md`.",
             Self::Import(_) => {
                 "Functions reach nothing but the module `sandmill`; build without system calls."
+            }
+            Self::Undeclared { .. } => "Name in the manifest what the functions need.",
+            Self::Capability(_) => {
+                "Both the module's manifest and the tenant's policy (`sandmill policy http`) must name \
+                 host, port and method."
             }
             Self::TooComplex(_) => {
                 "Split very long functions and remove what the function does not need."

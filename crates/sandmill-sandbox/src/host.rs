@@ -10,7 +10,9 @@ use wasmtime::{Caller, Engine, ExternType, Linker, Memory, ResourceLimiter, Val,
 
 use crate::context::Context;
 use crate::error::{Error, clean};
+use crate::http;
 use crate::inspect::WASI;
+use crate::manifest::HttpPlace;
 
 /// WASI's number for "not there".
 const ENOSYS: i32 = 52;
@@ -35,6 +37,10 @@ pub(crate) struct State {
     pub random: u64,
     pub log_lines: usize,
     pub counters: [i64; limits::METRICS],
+    /// Places that the manifest names.
+    pub http: Vec<HttpPlace>,
+    /// A response that the guest had no room for.
+    pub response: Vec<u8>,
 }
 
 /// Why the host ended a call; travels as the error of a host function or the epoch check.
@@ -54,6 +60,8 @@ pub(crate) enum Stop {
     JobDeadline,
     #[error("the job was cancelled")]
     Cancelled,
+    #[error("{0}")]
+    Capability(String),
 }
 
 impl State {
@@ -125,7 +133,11 @@ impl ResourceLimiter for State {
 }
 
 /// A range of guest memory; everything in it is what the guest wrote there.
-fn bytes<'a>(caller: &'a Caller<'_, State>, ptr: i32, len: i32) -> wasmtime::Result<&'a [u8]> {
+pub(crate) fn bytes<'a>(
+    caller: &'a Caller<'_, State>,
+    ptr: i32,
+    len: i32,
+) -> wasmtime::Result<&'a [u8]> {
     let memory = caller
         .data()
         .memory
@@ -138,7 +150,11 @@ fn bytes<'a>(caller: &'a Caller<'_, State>, ptr: i32, len: i32) -> wasmtime::Res
         .ok_or_else(|| wasmtime::Trap::MemoryOutOfBounds.into())
 }
 
-fn write(caller: &mut Caller<'_, State>, ptr: i32, value: &[u8]) -> wasmtime::Result<()> {
+pub(crate) fn write(
+    caller: &mut Caller<'_, State>,
+    ptr: i32,
+    value: &[u8],
+) -> wasmtime::Result<()> {
     let memory = caller
         .data()
         .memory
@@ -218,6 +234,7 @@ fn abi(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     linker.func_wrap(IMPORT_MODULE, "cancelled", |caller: Caller<'_, State>| {
         i32::from(caller.data().context.cancellation.is_cancelled())
     })?;
+    http::link(linker)?;
     linker.func_wrap(
         "env",
         "abort",

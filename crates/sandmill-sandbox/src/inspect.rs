@@ -85,6 +85,13 @@ pub fn inspect(wasm: &[u8]) -> Result<Inspection, Error> {
         )));
     }
     for import in &outline.imports {
+        let http = (import.module, import.name) == (IMPORT_MODULE, "http");
+        if http && manifest.capabilities.http.is_empty() {
+            return Err(Error::Undeclared {
+                import: "sandmill.http",
+                capability: "capabilities.http",
+            });
+        }
         check_import(import, |index| {
             match types.entity_type_from_import(&Import {
                 module: "",

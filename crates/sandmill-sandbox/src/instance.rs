@@ -151,6 +151,8 @@ impl Instance {
                 running: Arc::from(module.0.manifest.package.as_str()),
                 log_lines: 0,
                 counters: [0; limits::METRICS],
+                http: module.0.manifest.capabilities.http.clone(),
+                response: Vec::new(),
             },
         );
         store.limiter(|state| state);

@@ -17,6 +17,7 @@ mod context;
 mod error;
 mod function;
 mod host;
+mod http;
 mod inspect;
 mod instance;
 mod machine;
@@ -37,6 +38,8 @@ mod chain_tests;
 #[cfg(test)]
 mod crossing_tests;
 #[cfg(test)]
+mod http_tests;
+#[cfg(test)]
 mod read_tests;
 #[cfg(test)]
 mod stream_tests;
@@ -51,6 +54,7 @@ pub use compile::{CompilerSettings, compile_role};
 pub use context::{Cancellation, Context, LogSink};
 pub use error::{Error, Frame, Trap};
 pub use function::{Function, FunctionKind, Monotonic, Parameter, ParameterType};
+pub use http::{HttpFailure, HttpRequest, HttpResponse, HttpSink};
 pub use inspect::{Inspection, digest, inspect};
 pub use instance::{
     Argument, Groups, Instance, Loaded, Operand, Pulled, Rows, States, Step, Stream, Timings,

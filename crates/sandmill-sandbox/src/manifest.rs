@@ -1,4 +1,5 @@
 use sandmill_abi::{MAJOR, MINOR, limits};
+use sandmill_model::Volatility;
 use serde::Deserialize;
 
 use crate::error::{Error, clean};
@@ -121,6 +122,14 @@ impl Manifest {
             .into_iter()
             .map(|raw| Function::check(*raw))
             .collect::<Result<Vec<_>, _>>()?;
+        if !package.capabilities.http.is_empty() {
+            // What the network says may change: it is never computed while a statement is planned.
+            for function in &mut functions {
+                if function.volatility == Volatility::Immutable {
+                    function.volatility = Volatility::Stable;
+                }
+            }
+        }
         functions.sort_by(|a, b| a.name.cmp(&b.name));
         if let Some(twice) = functions
             .windows(2)
@@ -265,5 +274,8 @@ mod tests {
         let greedy = format!("{greedy}\n{}", function("a"));
         let error = Manifest::parse(greedy.as_bytes()).expect_err("no wildcards");
         assert!(error.to_string().contains("capabilities.http"), "{error}");
+        let modest = greedy.replace('*', "api.example.org");
+        let manifest = Manifest::parse(modest.as_bytes()).expect("valid");
+        assert_eq!(manifest.functions[0].volatility, Volatility::Stable);
     }
 }

@@ -46,6 +46,7 @@ pub(crate) fn explain(
                 None,
             ),
             Stop::JobDeadline => trap(Trap::JobDeadline, None),
+            Stop::Capability(message) => Error::Capability(message),
             Stop::Cancelled => trap(Trap::Cancelled, None),
         };
     }

@@ -23,8 +23,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use sandmill_model::{
-    Digest, JobId, JobState, LogLine, ModuleDescription, Progress, TenantId, TokenId, UsedVersion,
-    VersionRef,
+    Digest, HttpRule, JobId, JobState, LogLine, ModuleDescription, Progress, TenantId, TokenId,
+    UsedVersion, VersionRef,
 };
 
 /// Why the store cannot do what it is asked.
@@ -223,6 +223,17 @@ pub trait Store: Send + Sync + 'static {
     async fn require_signed(&self, tenant: &TenantId) -> Result<bool, Error>;
     /// Says whether the tenant takes signed modules only.
     async fn require_signed_put(&self, tenant: &TenantId, require: bool) -> Result<(), Error>;
+
+    /// Places that the tenant's functions may call over HTTP.
+    async fn http_policy(&self, tenant: &TenantId) -> Result<Vec<HttpRule>, Error>;
+    /// Says which places these are, instead of those before.
+    async fn http_policy_put(
+        &self,
+        tenant: &TenantId,
+        rules: &[HttpRule],
+        by: Option<&str>,
+        now: i64,
+    ) -> Result<(), Error>;
 
     /// What a module says of itself.
     async fn module_get(

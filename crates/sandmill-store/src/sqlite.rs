@@ -5,6 +5,7 @@ mod catalog;
 mod functions;
 mod jobs;
 mod keys;
+mod policies;
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
@@ -13,8 +14,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use sandmill_model::{
-    Digest, JobId, JobState, LogLine, ModuleDescription, Progress, TenantId, TokenId, UsedVersion,
-    VersionRef,
+    Digest, HttpRule, JobId, JobState, LogLine, ModuleDescription, Progress, TenantId, TokenId,
+    UsedVersion, VersionRef,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -81,6 +82,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/sqlite/0001_start.sql"),
     include_str!("../migrations/sqlite/0002_versions.sql"),
     include_str!("../migrations/sqlite/0003_usage.sql"),
+    include_str!("../migrations/sqlite/0004_http.sql"),
 ];
 
 async fn migrate(pool: &SqlitePool) -> Result<(), Error> {
@@ -288,6 +290,18 @@ impl Store for Sqlite {
     async fn require_signed_put(&self, tenant: &TenantId, require: bool) -> Result<(), Error> {
         keys::require_signed_put(&self.durable, tenant, require).await
     }
+    async fn http_policy(&self, tenant: &TenantId) -> Result<Vec<HttpRule>, Error> {
+        policies::http(&self.read, tenant).await
+    }
+    async fn http_policy_put(
+        &self,
+        tenant: &TenantId,
+        rules: &[HttpRule],
+        by: Option<&str>,
+        now: i64,
+    ) -> Result<(), Error> {
+        policies::http_put(&self.durable, tenant, rules, by, now).await
+    }
     async fn module_get(
         &self,
         tenant: &TenantId,
@@ -374,7 +388,7 @@ mod tests {
 
         let tenant = TenantId::single();
         // Opening twice must not migrate twice.
-        for _ in 0..2 {
+        for opened in 0..2 {
             let store = Sqlite::open(&path).await.expect("opens");
             let versions = store.function_versions(&tenant, "f").await.expect("there");
             assert_eq!(versions[0].aliases, ["default", "latest"]);
@@ -388,6 +402,22 @@ mod tests {
                 "{refused:?}"
             );
             assert!(!store.require_signed(&tenant).await.expect("a rule"));
+            let rules = store.http_policy(&tenant).await.expect("a policy");
+            let places = [HttpRule {
+                host: "a".into(),
+                port: 1,
+                methods: vec!["GET".into()],
+            }];
+            match opened {
+                0 => assert!(rules.is_empty(), "{rules:?}"),
+                _ => assert_eq!(rules, places),
+            }
+            store
+                .http_policy_put(&tenant, &places, Some("me"), 5)
+                .await
+                .expect("kept");
+            let other = TenantId::new("other").expect("legal");
+            assert!(store.http_policy(&other).await.expect("none").is_empty());
         }
 
         let pool = raw(&path).await;

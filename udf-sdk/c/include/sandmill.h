@@ -84,6 +84,8 @@ __attribute__((import_module("sandmill"), import_name("now"))) int64_t sm_host_n
 __attribute__((import_module("sandmill"), import_name("random"))) int64_t sm_host_random(void);
 /* 1 once the job has been cancelled. A courtesy: the host stops a guest that never asks. */
 __attribute__((import_module("sandmill"), import_name("cancelled"))) int32_t sm_host_cancelled(void);
+/* Makes one HTTP request and waits for its response. Only modules whose manifest names places in `capabilities.http` may import it, and a call to a place that manifest or tenant does not name ends with `function.capability`. Request and response are one line of JSON, a line feed, and the body as it is. Request: `{"method":"GET","url":"http://api.example.org/a?b=c","headers":[["accept","text/plain"]]}`; `headers` may be missing. Response: `{"status":200,"headers":[["content-type","text/plain"]]}`; redirects are responses like others. Without a response: `{"status":0,"headers":[],"error":"why"}`. Gives the bytes of the response; if that is more than `room`, nothing is written, and a call with `request_len` 0 and enough room gives the same response. */
+__attribute__((import_module("sandmill"), import_name("http"))) int32_t sm_host_http(int32_t request, int32_t request_len, int32_t response, int32_t room);
 
 /* ---- The manifest: JSON lines in a custom section, gathered by the linker ------------------ */
 

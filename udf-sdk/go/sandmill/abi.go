@@ -77,3 +77,8 @@ func hostRandom() int64
 //
 //go:wasmimport sandmill cancelled
 func hostCancelled() int32
+
+// Makes one HTTP request and waits for its response. Only modules whose manifest names places in `capabilities.http` may import it, and a call to a place that manifest or tenant does not name ends with `function.capability`. Request and response are one line of JSON, a line feed, and the body as it is. Request: `{"method":"GET","url":"http://api.example.org/a?b=c","headers":[["accept","text/plain"]]}`; `headers` may be missing. Response: `{"status":200,"headers":[["content-type","text/plain"]]}`; redirects are responses like others. Without a response: `{"status":0,"headers":[],"error":"why"}`. Gives the bytes of the response; if that is more than `room`, nothing is written, and a call with `request_len` 0 and enough room gives the same response.
+//
+//go:wasmimport sandmill http
+func hostHttp(request int32, request_len int32, response int32, room int32) int32

@@ -19,13 +19,19 @@ use syn::{DeriveInput, ItemFn, ItemImpl, parse_macro_input};
 use options::Options;
 
 /// Names the package; once in each crate. Takes name and version from `Cargo.toml`.
+///
+/// `package!(http = ["GET,POST api.example.org:80"])` names the places that its functions call over
+/// HTTP: methods, host and port.
 #[proc_macro]
 pub fn package(input: TokenStream) -> TokenStream {
-    if !input.is_empty() {
-        return quote!(compile_error!("sandmill::package!() takes nothing")).into();
-    }
+    let places = parse_macro_input!(input as line::Places);
     let variable = |name: &str| std::env::var(name).unwrap_or_default();
-    line::package(&variable("CARGO_PKG_NAME"), &variable("CARGO_PKG_VERSION")).into()
+    line::package(
+        &variable("CARGO_PKG_NAME"),
+        &variable("CARGO_PKG_VERSION"),
+        &places,
+    )
+    .into()
 }
 
 /// The item as it is, with what makes it usable in SQL, or what is wrong with it.

@@ -2,7 +2,9 @@
 
 use proc_macro2::{Literal, TokenStream};
 use quote::quote;
-use syn::{Error, Result, Type};
+use syn::parse::{Parse, ParseStream};
+use syn::punctuated::Punctuated;
+use syn::{Error, Ident, LitStr, Result, Token, Type, bracketed};
 
 use crate::options::Options;
 use crate::signature::Argument;
@@ -153,10 +155,48 @@ pub fn strict(arguments: &[Argument], options: &Options) -> TokenStream {
     quote!(!(false #(|| <#types as ::sandmill::manifest::SqlType>::NULLABLE)*))
 }
 
+/// Places that a package names: JSON of the manifest's `capabilities.http`, empty when there are none.
+pub struct Places(String);
+
+impl Parse for Places {
+    fn parse(input: ParseStream<'_>) -> Result<Self> {
+        if input.is_empty() {
+            return Ok(Self(String::new()));
+        }
+        let name: Ident = input.parse()?;
+        if name != "http" {
+            return Err(Error::new(name.span(), "only `http = […]` is known"));
+        }
+        input.parse::<Token![=]>()?;
+        let list;
+        bracketed!(list in input);
+        let mut places = Vec::new();
+        for text in Punctuated::<LitStr, Token![,]>::parse_terminated(&list)? {
+            let wrong = || Error::new(text.span(), "write \"GET,POST host:port\"");
+            let value = text.value();
+            let (methods, place) = value.split_once(' ').ok_or_else(wrong)?;
+            let (host, port) = place.rsplit_once(':').ok_or_else(wrong)?;
+            let port: u16 = port.parse().map_err(|_| wrong())?;
+            let methods: Vec<_> = methods.split(',').map(json).collect();
+            places.push(format!(
+                "{{\"host\":{},\"port\":{port},\"methods\":[{}]}}",
+                json(host),
+                methods.join(",")
+            ));
+        }
+        input.parse::<Option<Token![,]>>()?;
+        Ok(Self(places.join(",")))
+    }
+}
+
 /// The line of the package.
-pub fn package(name: &str, version: &str) -> TokenStream {
+pub fn package(name: &str, version: &str, places: &Places) -> TokenStream {
+    let capabilities = match places.0.as_str() {
+        "" => String::new(),
+        places => format!(",\"capabilities\":{{\"http\":[{places}]}}"),
+    };
     let line = format!(
-        "{{\"package\":{{\"abi\":\"1.1\",\"name\":{},\"version\":{},\"language\":\"rust\",\"sdk\":\"sandmill-rust 0.1.0\"}}}}\n",
+        "{{\"package\":{{\"abi\":\"1.1\",\"name\":{},\"version\":{},\"language\":\"rust\",\"sdk\":\"sandmill-rust 0.1.0\"{capabilities}}}}}\n",
         json(name),
         json(version),
     );

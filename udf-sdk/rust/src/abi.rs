@@ -56,4 +56,6 @@ unsafe extern "C" {
     pub fn random() -> i64;
     /// 1 once the job has been cancelled. A courtesy: the host stops a guest that never asks.
     pub fn cancelled() -> i32;
+    /// Makes one HTTP request and waits for its response. Only modules whose manifest names places in `capabilities.http` may import it, and a call to a place that manifest or tenant does not name ends with `function.capability`. Request and response are one line of JSON, a line feed, and the body as it is. Request: `{"method":"GET","url":"http://api.example.org/a?b=c","headers":[["accept","text/plain"]]}`; `headers` may be missing. Response: `{"status":200,"headers":[["content-type","text/plain"]]}`; redirects are responses like others. Without a response: `{"status":0,"headers":[],"error":"why"}`. Gives the bytes of the response; if that is more than `room`, nothing is written, and a call with `request_len` 0 and enough room gives the same response.
+    pub fn http(request: i32, request_len: i32, response: i32, room: i32) -> i32;
 }

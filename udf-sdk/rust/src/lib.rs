@@ -28,6 +28,7 @@ mod abi;
 #[doc(hidden)]
 pub mod glue;
 mod host;
+pub mod http;
 #[doc(hidden)]
 pub mod manifest;
 #[cfg(any(test, target_arch = "wasm32"))]

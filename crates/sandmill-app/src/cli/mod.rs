@@ -6,6 +6,7 @@ mod function;
 mod job;
 mod key;
 mod output;
+mod policy;
 mod serve;
 mod session;
 mod table;
@@ -46,6 +47,9 @@ enum Command {
     /// Sign modules, and say which signatures a server trusts.
     #[command(subcommand)]
     Key(key::Key),
+    /// Permit functions what they may do beside computing.
+    #[command(subcommand)]
+    Policy(policy::Policy),
     /// Register tables on files.
     #[command(subcommand)]
     Table(table::Table),
@@ -103,6 +107,7 @@ async fn run(command: Command) -> Result<(), Fault> {
         Command::Job(job) => job.run().await,
         Command::Function(function) => function.run().await,
         Command::Key(key) => key.run().await,
+        Command::Policy(policy) => policy.run().await,
         Command::Table(table) => table.run().await,
         Command::Udf(udf) => udf.run().await,
         Command::Openapi => {

@@ -9,7 +9,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::fault::Fault;
 use super::session::default_data;
-use crate::{Server, Settings};
+use crate::{Network, Server, Settings};
 
 /// Start a server on this machine. All its state lies in one data folder.
 #[derive(Args)]
@@ -44,6 +44,11 @@ pub(crate) struct Serve {
     /// Listen on an address that other machines reach, although tokens travel in the clear.
     #[arg(long)]
     insecure_http: bool,
+    /// Dangerous, for tests: let functions reach addresses of this network, like 127.0.0.0/8, although
+    /// they are this machine's or private; may be given several times. Manifest and policy must still
+    /// name the place.
+    #[arg(long, value_name = "NETWORK")]
+    http_allow_network: Vec<Network>,
     /// How log lines look.
     #[arg(long, value_enum, default_value = "text")]
     log_format: LogFormat,
@@ -81,6 +86,10 @@ impl Serve {
         settings.sandbox.memory_bytes = self.function_memory << 20;
         settings.sandbox.call_deadline = Duration::from_secs(self.function_timeout);
         settings.sandbox.instances = self.instances;
+        for network in &self.http_allow_network {
+            tracing::warn!(%network, "functions may reach this network");
+        }
+        settings.http_networks = self.http_allow_network;
         let mut terminate = signal(SignalKind::terminate())?;
         let server = Server::start(settings).await?;
         let token = data.join("token");

@@ -18,6 +18,7 @@ use tokio::time::timeout;
 use super::chunks::ChunkWriter;
 use super::internal;
 use super::lanes::Lanes;
+use crate::outbound::Outbound;
 
 /// Runs SQL queries: plans them with the functions they pin and writes their rows.
 #[derive(Clone)]
@@ -27,6 +28,7 @@ struct Inner {
     engine: Engine,
     sandbox: Sandbox,
     blobs: Blobs,
+    outbound: Outbound,
     /// Queries keep threads busy for long; requests are answered on others.
     lanes: Lanes,
 }
@@ -46,12 +48,14 @@ impl QueryRunner {
         engine: Engine,
         sandbox: Sandbox,
         blobs: Blobs,
+        outbound: Outbound,
         threads: usize,
     ) -> std::io::Result<Self> {
         Ok(Self(Arc::new(Inner {
             engine,
             sandbox,
             blobs,
+            outbound,
             lanes: Lanes::new(threads)?,
         })))
     }
@@ -125,6 +129,7 @@ impl QueryRunner {
             logs: Some(Arc::new(JobLog(run.handle.clone()))),
             usage: Some(Arc::clone(&usage.sink)),
             show_values: run.spec.show_values,
+            http: self.0.outbound.granted(run.http),
             ..Context::default()
         };
         let cancellation = context.cancellation.clone();
