@@ -292,7 +292,7 @@ mod tests {
         let expected = "{\"package\":{\"abi\":\"ABI\",\"language\":\"go\",\"name\":\"words\",\"sdk\":\"sandmill-build 0.1.0\",\"version\":\"1.2.3\"}}\n\
             {\"function\":{\"arguments\":[{\"name\":\"name\",\"type\":\"u\"},{\"name\":\"price\",\"type\":\"d:10,2\"},{\"name\":\"at\",\"type\":\"tsu:UTC\"}],\"doc\":\"First letter of a \\\"name\\\".\",\"kind\":\"scalar\",\"name\":\"initial\",\"nullable\":false,\"returns\":\"u\",\"strict\":false,\"volatility\":\"stable\"}}\n\
             {\"function\":{\"arguments\":[],\"doc\":\"It is 42.\",\"kind\":\"scalar\",\"name\":\"answer\",\"returns\":\"i\"}}\n";
-        let lines = |text: &str| -> Vec<Value> {
+        let lines = |text: &str| -> Vec<serde_json::Value> {
             text.lines()
                 .map(|line| serde_json::from_str(line).expect("JSON"))
                 .collect()
