@@ -16,6 +16,9 @@ mod compile;
 mod context;
 mod error;
 mod function;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod host;
 mod inspect;
 mod instance;
@@ -34,6 +37,8 @@ mod aggregate_tests;
 mod chain_tests;
 #[cfg(test)]
 mod crossing_tests;
+#[cfg(test)]
+mod isolation_tests;
 #[cfg(test)]
 mod read_tests;
 #[cfg(test)]
