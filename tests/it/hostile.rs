@@ -63,7 +63,7 @@ async fn attack(house: &House, evil: &attacks::Evil) -> String {
     problem.code
 }
 
-/// Bytes that a second round of all attacks may add: less than what a single instance takes.
+/// Bytes that a second round may add: less than what a single instance takes.
 const SLACK: u64 = 48 << 20;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -92,18 +92,19 @@ async fn every_attack_ends_in_a_typed_error_while_a_neighbour_goes_on() {
             }
         }
     });
-    // Every guest is tried before the test says which ones surprised it. The second round shows what
-    // the first one left behind; the compiler's process has no second chance to leave anything here.
+    // Every guest is tried before the test says which ones surprised it. The second round, of
+    // every third one, shows what stays of an attack.
     let (mut others, mut first) = (Vec::new(), None);
     let evils = attacks::all();
     for round in 0..2 {
-        for evil in &evils {
-            if round == 1 && evil.name.starts_with("compile bomb") {
+        for (n, evil) in evils.iter().enumerate() {
+            if round == 1 && (n % 3 != 0 || evil.name.starts_with("compile bomb")) {
                 continue;
             }
             let before = finished.load(Ordering::Relaxed);
             let code = attack(&house, evil).await;
             if code != evil.code {
+                eprintln!("{}: {code} and not {}", evil.name, evil.code);
                 others.push((round, evil.name.clone(), evil.code, code));
             }
             // The neighbour finishes a job after each attack.
@@ -138,6 +139,9 @@ async fn every_attack_ends_in_a_typed_error_while_a_neighbour_goes_on() {
     );
 }
 
+/// How long a phase of a job may take before the test says that it does not end.
+const WAIT: Duration = Duration::from_secs(20);
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn endless_calls_are_cancelled_in_every_phase() {
     let house = House::with(|settings| {
@@ -147,7 +151,9 @@ async fn endless_calls_are_cancelled_in_every_phase() {
     .await;
     house.table("three", "three.csv", b"a\n1\n2\n3\n").await;
     let endless = attacks::all().into_iter();
-    let endless: Vec<_> = endless.filter(|e| e.name.starts_with("endless")).collect();
+    let endless: Vec<_> = endless
+        .filter(|e| e.name.starts_with("endless") && e.code == "function.timeout")
+        .collect();
     assert!(endless.len() > 20, "{}", endless.len());
     let mut others = Vec::new();
     for evil in endless {
@@ -158,7 +164,11 @@ async fn endless_calls_are_cancelled_in_every_phase() {
         };
         let job = house.client.job_submit(&job, Duration::ZERO).await;
         let mut job = job.expect("accepted");
+        let since = std::time::Instant::now();
         while house.server.sandbox_stats().instances == 0 && !job.state.is_terminal() {
+            if since.elapsed() > WAIT {
+                break;
+            }
             tokio::time::sleep(Duration::from_millis(5)).await;
             let seen = house.client.job_view(&job.id, Duration::ZERO, None).await;
             job = seen.expect("there");
@@ -166,17 +176,19 @@ async fn endless_calls_are_cancelled_in_every_phase() {
         // It has an instance; what is left until it loops takes no time.
         tokio::time::sleep(Duration::from_millis(20)).await;
         job = house.client.job_cancel(&job.id).await.expect("asked");
-        while !job.state.is_terminal() {
+        while !job.state.is_terminal() && since.elapsed() < WAIT * 2 {
             let (wait, seen) = (Duration::from_secs(10), Some(job.revision));
             let view = house.client.job_view(&job.id, wait, seen).await;
             job = view.expect("there");
         }
         if job.state != JobState::Canceled {
+            eprintln!("{}: {:?} {:?}", evil.name, job.state, job.error);
             others.push((evil.name, job.state, job.error));
         }
-        while house.server.sandbox_stats().instances > 0 {
+        while house.server.sandbox_stats().instances > 0 && since.elapsed() < WAIT * 3 {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
+        assert_eq!(house.server.sandbox_stats().instances, 0, "{others:#?}");
         house.client.function_delete("f").await.expect("free");
     }
     assert!(others.is_empty(), "{others:#?}");

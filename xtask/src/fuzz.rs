@@ -27,7 +27,10 @@ pub fn fuzz(home: &Home, seconds: u64, only: Option<&str>) -> Outcome {
     step("fuzz targets", || {
         run(home.cargo(&["fuzz", "build"]).args(common))
     })?;
-    for name in TARGETS.iter().filter(|name| only.is_none_or(|o| o == **name)) {
+    for name in TARGETS
+        .iter()
+        .filter(|name| only.is_none_or(|o| o == **name))
+    {
         step(&format!("fuzz {name} for {seconds} s"), || {
             let corpus = home.cache.join("fuzz").join(name);
             std::fs::create_dir_all(&corpus).map_err(|e| format!("{}: {e}", corpus.display()))?;

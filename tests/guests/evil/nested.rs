@@ -112,7 +112,7 @@ pub(super) fn all() -> List {
         inner = image.array(3, &[0, offsets], &[inner], 0);
     }
     add("children four hundred deep", image.guest(LISTS, inner));
-    for (name, count) in [("no children", 0), ("a trillion children", 1 << 40)] {
+    for (name, count) in [("no children", 0), ("a trillion children", 1_i64 << 40)] {
         let mut image = Image::default();
         let offsets = image.words(&[0, 1, 2, 3]);
         let out = image.array(3, &[0, offsets], &[0], 0);
