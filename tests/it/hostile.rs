@@ -157,6 +157,7 @@ async fn endless_calls_are_cancelled_in_every_phase() {
     assert!(endless.len() > 20, "{}", endless.len());
     let mut others = Vec::new();
     for evil in endless {
+        eprintln!("{}", evil.name);
         house.publish(evil.wasm).await;
         let job = NewJob {
             sql: evil.sql,
