@@ -150,10 +150,13 @@ async fn endless_calls_are_cancelled_in_every_phase() {
     })
     .await;
     house.table("three", "three.csv", b"a\n1\n2\n3\n").await;
-    let endless = attacks::all().into_iter();
-    let endless: Vec<_> = endless
-        .filter(|e| e.name.starts_with("endless") && e.code == "function.timeout")
-        .collect();
+    // Uploads start a module once, so these never become a job.
+    let started = ["sm_init", "_initialize", "start", "sm_release_index"];
+    let endless = attacks::all().into_iter().filter(|evil| {
+        let phase = evil.name.strip_prefix("endless ");
+        evil.code == "function.timeout" && phase.is_some_and(|phase| !started.contains(&phase))
+    });
+    let endless: Vec<_> = endless.collect();
     assert!(endless.len() > 20, "{}", endless.len());
     let mut others = Vec::new();
     for evil in endless {
