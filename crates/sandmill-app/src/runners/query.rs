@@ -11,7 +11,7 @@ use sandmill_model::{
     ErrorCode, Failure, FunctionPin, JobSpec, LogLevel, LogLine, ModuleDescription, OnResultLimit,
     Progress, ResultManifest, TableDescription, TableSpec, TenantId,
 };
-use sandmill_sandbox::{Context, LogSink, Module, Sandbox};
+use sandmill_sandbox::{Cancellation, Context, LogSink, Module, Sandbox};
 use sandmill_store::blobs::Blobs;
 use tokio::time::timeout;
 
@@ -104,7 +104,11 @@ impl QueryRunner {
         self.0.engine.plan(query).await
     }
 
-    async fn execute(self, run: Run) -> Result<ResultManifest, Failure> {
+    async fn execute(
+        self,
+        run: Run,
+        cancellation: Cancellation,
+    ) -> Result<ResultManifest, Failure> {
         let cancelled = run.handle.cancelled();
         let seed = run
             .job
@@ -115,22 +119,12 @@ impl QueryRunner {
                 (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
             });
         let context = Context {
+            cancellation,
             seed,
             now_micros: micros(),
             logs: Some(Arc::new(JobLog(run.handle.clone()))),
             ..Context::default()
         };
-        let cancellation = context.cancellation.clone();
-        let token = cancelled.clone();
-        // Ends with the run: the guard fires the token's child, not the job's token.
-        let ended = cancelled.child_token();
-        let guard = ended.clone().drop_guard();
-        tokio::spawn(async move {
-            ended.cancelled().await;
-            if token.is_cancelled() {
-                cancellation.cancel();
-            }
-        });
         let work = async {
             let plan = self
                 .plan(&run.tenant, &run.spec, run.tables, context)
@@ -138,12 +132,10 @@ impl QueryRunner {
             run.handle.running();
             write(Arc::new(plan), &run.spec, run.staging, &run.handle).await
         };
-        let result = tokio::select! {
+        tokio::select! {
             result = work => result,
             () = cancelled.cancelled() => Err(Failure::new(ErrorCode::JobCanceled, "The job was canceled.")),
-        };
-        drop(guard);
-        result
+        }
     }
 }
 
@@ -288,13 +280,19 @@ impl Runner for QueryRunner {
 
     async fn run(&self, run: Run) -> Result<ResultManifest, Failure> {
         let (job, cancelled) = (run.job, run.handle.cancelled());
-        let mut work = pin!(self.0.lanes.run(self.clone().execute(run)));
+        // Asked for from here and not from the job's own threads, all of which may be inside of guests.
+        let cancellation = Cancellation::default();
+        let execution = self.clone().execute(run, cancellation.clone());
+        let mut work = pin!(self.0.lanes.run(execution));
         tokio::select! {
             result = &mut work => result,
-            () = cancelled.cancelled() => timeout(STOPPING, work).await.unwrap_or_else(|_| {
-                tracing::warn!(%job, "a job does not pause; its threads are given up");
-                Err(Failure::new(ErrorCode::JobCanceled, "The job was canceled."))
-            }),
+            () = cancelled.cancelled() => {
+                cancellation.cancel();
+                timeout(STOPPING, work).await.unwrap_or_else(|_| {
+                    tracing::warn!(%job, "a job does not pause; its threads are given up");
+                    Err(Failure::new(ErrorCode::JobCanceled, "The job was canceled."))
+                })
+            }
         }
     }
 }
