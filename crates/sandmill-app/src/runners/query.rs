@@ -211,6 +211,14 @@ async fn write(
     })
 }
 
+struct CancelOnDrop(Cancellation);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
+
 struct AbortOnDrop(tokio::task::JoinHandle<()>);
 
 impl Drop for AbortOnDrop {
@@ -282,6 +290,8 @@ impl Runner for QueryRunner {
         let (job, cancelled) = (run.job, run.handle.cancelled());
         // Asked for from here and not from the job's own threads, all of which may be inside of guests.
         let cancellation = Cancellation::default();
+        // However the run ends, nothing of it goes on: another partition may still be in a guest.
+        let _end = CancelOnDrop(cancellation.clone());
         let execution = self.clone().execute(run, cancellation.clone());
         let mut work = pin!(self.0.lanes.run(execution));
         tokio::select! {
