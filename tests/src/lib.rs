@@ -94,10 +94,15 @@ impl House {
 
     /// Runs a job to its end.
     pub async fn job(&self, sql: &str) -> Result<Job, ClientError> {
-        let job = NewJob {
+        self.run(NewJob {
             sql: sql.into(),
             ..NewJob::default()
-        };
+        })
+        .await
+    }
+
+    /// Runs a job with limits of its own to its end.
+    pub async fn run(&self, job: NewJob) -> Result<Job, ClientError> {
         let mut job = self
             .client
             .job_submit(&job, Duration::from_secs(20))

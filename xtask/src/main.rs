@@ -3,6 +3,7 @@
 
 mod codegen;
 mod demo;
+mod fuzz;
 mod guests;
 mod run;
 mod steps;
@@ -55,6 +56,14 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Feed random input to everything that reads what strangers send (docs/fuzzing.md).
+    Fuzz {
+        /// How long each target runs.
+        #[arg(long, default_value_t = 20)]
+        seconds: u64,
+        /// Only this target.
+        target: Option<String>,
+    },
     /// Build the guest modules that tests, benchmarks and the demo use.
     Guests,
     /// Find or install the compilers for guest modules.
@@ -70,6 +79,7 @@ fn main() -> ExitCode {
         Command::Tidy => tidy::run(&home),
         Command::Codegen { check } => codegen::run(&home, check),
         Command::Bench { arguments } => steps::bench(&home, &arguments),
+        Command::Fuzz { seconds, target } => fuzz::fuzz(&home, seconds, target.as_deref()),
         Command::Guests => {
             guests::build(&home).map(|folder| println!("guests are in {}", folder.display()))
         }

@@ -16,6 +16,9 @@ mod compile;
 mod context;
 mod error;
 mod function;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod host;
 mod http;
 mod inspect;
@@ -39,6 +42,8 @@ mod chain_tests;
 mod crossing_tests;
 #[cfg(test)]
 mod http_tests;
+#[cfg(test)]
+mod isolation_tests;
 #[cfg(test)]
 mod read_tests;
 #[cfg(test)]

@@ -184,7 +184,8 @@ mod tests {
         let wasm = wasm.expect("text");
         let engine = engine(stack, 1 << 20, 1).expect("starts");
         for effort in [Effort::Full, Effort::Least] {
-            let compiler = Engine::new(&config(effort, Lines::Forgotten, stack)).expect("a compiler");
+            let compiler =
+                Engine::new(&config(effort, Lines::Forgotten, stack)).expect("a compiler");
             let code = compiler.precompile_module(&wasm).expect("compiles");
             // SAFETY: the code was made by this very library, two lines above.
             let loaded = unsafe { wasmtime::Module::deserialize(&engine, &code) };

@@ -39,7 +39,7 @@ pub fn arguments(signature: &Signature) -> Result<Vec<Argument>> {
             let name = plain(&pattern.ident);
             arguments.push(Argument {
                 name: name.trim_start_matches('_').to_owned(),
-                ty: anonymous(&*input.ty)?,
+                ty: anonymous(&input.ty)?,
             });
         }
     }
@@ -49,7 +49,7 @@ pub fn arguments(signature: &Signature) -> Result<Vec<Argument>> {
 /// The type of the result.
 pub fn output(signature: &Signature) -> Result<Type> {
     match &signature.output {
-        ReturnType::Type(_, ty) => anonymous(&**ty),
+        ReturnType::Type(_, ty) => anonymous(ty),
         ReturnType::Default => Err(Error::new_spanned(
             signature,
             "a function for SQL returns something",

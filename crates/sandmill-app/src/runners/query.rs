@@ -11,7 +11,7 @@ use sandmill_model::{
     ErrorCode, Failure, FunctionPin, JobSpec, LogLevel, LogLine, ModuleDescription, OnResultLimit,
     Progress, ResultManifest, TableDescription, TableSpec, TenantId, UsedVersion,
 };
-use sandmill_sandbox::{Context, LogSink, Module, Sandbox, UsageSink};
+use sandmill_sandbox::{Cancellation, Context, LogSink, Module, Sandbox, UsageSink};
 use sandmill_store::blobs::Blobs;
 use tokio::time::timeout;
 
@@ -108,7 +108,11 @@ impl QueryRunner {
         self.0.engine.plan(query).await
     }
 
-    async fn execute(self, run: Run) -> Result<ResultManifest, Failure> {
+    async fn execute(
+        self,
+        run: Run,
+        cancellation: Cancellation,
+    ) -> Result<ResultManifest, Failure> {
         let cancelled = run.handle.cancelled();
         let seed = run
             .job
@@ -124,6 +128,7 @@ impl QueryRunner {
             handle: run.handle.clone(),
         };
         let context = Context {
+            cancellation,
             seed,
             now_micros: micros(),
             logs: Some(Arc::new(JobLog(run.handle.clone()))),
@@ -132,17 +137,6 @@ impl QueryRunner {
             http: self.0.outbound.granted(run.http),
             ..Context::default()
         };
-        let cancellation = context.cancellation.clone();
-        let token = cancelled.clone();
-        // Ends with the run: the guard fires the token's child, not the job's token.
-        let ended = cancelled.child_token();
-        let guard = ended.clone().drop_guard();
-        tokio::spawn(async move {
-            ended.cancelled().await;
-            if token.is_cancelled() {
-                cancellation.cancel();
-            }
-        });
         let work = async {
             let plan = self
                 .plan(&run.tenant, &run.spec, run.tables, context)
@@ -154,7 +148,6 @@ impl QueryRunner {
             result = work => result,
             () = cancelled.cancelled() => Err(Failure::new(ErrorCode::JobCanceled, "The job was canceled.")),
         };
-        drop(guard);
         usage.settle().await;
         usage.report();
         result
@@ -276,6 +269,14 @@ impl Usage {
     }
 }
 
+struct CancelOnDrop(Cancellation);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
+
 struct AbortOnDrop(tokio::task::JoinHandle<()>);
 
 impl Drop for AbortOnDrop {
@@ -345,13 +346,21 @@ impl Runner for QueryRunner {
 
     async fn run(&self, run: Run) -> Result<ResultManifest, Failure> {
         let (job, cancelled) = (run.job, run.handle.cancelled());
-        let mut work = pin!(self.0.lanes.run(self.clone().execute(run)));
+        // Asked for from here and not from the job's own threads, all of which may be inside of guests.
+        let cancellation = Cancellation::default();
+        // However the run ends, nothing of it goes on: another partition may still be in a guest.
+        let _end = CancelOnDrop(cancellation.clone());
+        let execution = self.clone().execute(run, cancellation.clone());
+        let mut work = pin!(self.0.lanes.run(execution));
         tokio::select! {
             result = &mut work => result,
-            () = cancelled.cancelled() => timeout(STOPPING, work).await.unwrap_or_else(|_| {
-                tracing::warn!(%job, "a job does not pause; its threads are given up");
-                Err(Failure::new(ErrorCode::JobCanceled, "The job was canceled."))
-            }),
+            () = cancelled.cancelled() => {
+                cancellation.cancel();
+                timeout(STOPPING, work).await.unwrap_or_else(|_| {
+                    tracing::warn!(%job, "a job does not pause; its threads are given up");
+                    Err(Failure::new(ErrorCode::JobCanceled, "The job was canceled."))
+                })
+            }
         }
     }
 }
