@@ -225,7 +225,10 @@ mod tests {
         wat::parse_str(text).expect("text")
     }
 
-    fn read(wasm: &[u8]) -> (Vec<String>, Vec<(String, Vec<u8>)>, Vec<Vec<u8>>) {
+    /// Exports, custom sections and data segments.
+    type Parts = (Vec<String>, Vec<(String, Vec<u8>)>, Vec<Vec<u8>>);
+
+    fn read(wasm: &[u8]) -> Parts {
         wasmparser::Validator::new()
             .validate_all(wasm)
             .expect("valid");

@@ -60,7 +60,9 @@ fn partitions_and_frames_are_computed() {
         .window_frames(&loaded, &[0..1, 0..3, 2..4, 3..3])
         .expect("computes");
     assert_eq!(longs(&spans), [Some(0), Some(4), Some(5), None]);
-    let again = instance.window_frames(&loaded, &[2..4]).expect("computes");
+    let again = instance
+        .window_frames(&loaded, std::slice::from_ref(&(2..4)))
+        .expect("computes");
     assert_eq!(longs(&again), [Some(5)]);
     assert!(instance.timings().copy_nanos >= copied);
     assert!(instance.window_holds(&loaded));
@@ -69,7 +71,7 @@ fn partitions_and_frames_are_computed() {
     instance.window(BACK, &arguments, 4).expect("computes");
     assert!(!instance.window_holds(&loaded));
     assert!(matches!(
-        instance.window_frames(&loaded, &[0..1]),
+        instance.window_frames(&loaded, std::slice::from_ref(&(0..1))),
         Err(Error::Arguments(_))
     ));
     assert!(!instance.is_poisoned());

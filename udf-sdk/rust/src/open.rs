@@ -214,6 +214,11 @@ impl<T> Rows<T> {
 
 #[cfg(target_arch = "wasm32")]
 impl<T: Row> Rows<T> {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.length
@@ -222,6 +227,11 @@ impl<T: Row> Rows<T> {
 
 #[cfg(not(target_arch = "wasm32"))]
 impl<T> Rows<T> {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.0.len()
