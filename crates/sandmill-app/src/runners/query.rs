@@ -43,6 +43,9 @@ fn micros() -> i64 {
     i64::try_from(elapsed.as_micros()).unwrap_or(i64::MAX)
 }
 
+/// The longest start of a module at its upload.
+const STARTING: Duration = Duration::from_secs(3);
+
 impl QueryRunner {
     pub(crate) fn new(
         engine: Engine,
@@ -309,8 +312,14 @@ impl Runner for QueryRunner {
         let inspect = move || {
             let inspection = sandmill_sandbox::inspect(&wasm)?;
             let module = sandbox.load(&tenant, &wasm)?;
-            // A module that cannot even start is refused now rather than in a job.
-            module.instantiate(&Arc::default())?;
+            // A module that cannot even start is refused now rather than in a job, and soon: nobody
+            // can cancel an upload.
+            let limit = sandbox.settings().call_deadline.min(STARTING);
+            let context = Context {
+                call_deadline: Some(limit),
+                ..Context::default()
+            };
+            module.instantiate(&Arc::new(context))?;
             Ok(inspection.description)
         };
         let result = tokio::task::spawn_blocking(inspect)
