@@ -15,6 +15,7 @@ use datafusion::logical_expr::{
     ScalarUDFImpl, Signature, Volatility,
 };
 use datafusion::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
+use sandmill_model::FunctionPin;
 use sandmill_sandbox::{Argument, CHAIN, Operand, Step, can_chain};
 
 use crate::scalar::{Scalar, array};
@@ -73,15 +74,8 @@ pub(crate) struct Chain {
 
 impl PartialEq for Chain {
     fn eq(&self, other: &Self) -> bool {
-        let pins = |chain: &Self| {
-            chain
-                .versions
-                .iter()
-                .map(|v| v.pin.clone())
-                .collect::<Vec<_>>()
-        };
         self.steps == other.steps
-            && pins(self) == pins(other)
+            && self.pins().eq(other.pins())
             && Arc::ptr_eq(&self.scope, &other.scope)
     }
 }
@@ -91,7 +85,7 @@ impl Eq for Chain {}
 impl Hash for Chain {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.name.hash(state);
-        self.versions.iter().for_each(|v| v.pin.hash(state));
+        self.pins().for_each(|pin| pin.hash(state));
     }
 }
 
@@ -101,6 +95,10 @@ fn scalar(call: &ScalarFunction) -> Option<&Scalar> {
 }
 
 impl Chain {
+    fn pins(&self) -> impl Iterator<Item = &FunctionPin> {
+        self.versions.iter().map(|v| &v.pin)
+    }
+
     /// The chain that a call is the last step of, and its inputs; `None` when no argument is a call of
     /// the same module.
     fn of(call: &ScalarFunction) -> Option<(Self, Vec<Expr>)> {
@@ -118,13 +116,11 @@ impl Chain {
         if !(2..=CHAIN).contains(&chain.steps.len()) {
             return None;
         }
-        let volatility = chain.versions.iter().map(|v| v.function().volatility);
+        let volatility = chain.versions.iter().map(Version::volatility);
         // The least that any step permits the planner to assume.
         let volatility = volatility.fold(Volatility::Immutable, |all, one| match (all, one) {
-            (Volatility::Volatile, _) | (_, sandmill_model::Volatility::Volatile) => {
-                Volatility::Volatile
-            }
-            (Volatility::Stable, _) | (_, sandmill_model::Volatility::Stable) => Volatility::Stable,
+            (Volatility::Volatile, _) | (_, Volatility::Volatile) => Volatility::Volatile,
+            (Volatility::Stable, _) | (_, Volatility::Stable) => Volatility::Stable,
             _ => Volatility::Immutable,
         });
         chain.signature = Signature::user_defined(volatility);

@@ -7,7 +7,6 @@ use datafusion::common::Result as DataFusionResult;
 use sandmill_model::FunctionUsage;
 use sandmill_sandbox::{Error, Instance, Timings};
 
-use crate::failure::external;
 use crate::partition::{Partition, add};
 use crate::{Idle, JobScope, Version};
 
@@ -118,9 +117,7 @@ pub(crate) fn on_instance_of<T>(
     let of_module = |i: &Instance| i.module().digest() == digest;
     let failed = |error: Error, function: Option<usize>| {
         let at_fault = others.iter().find(|v| Some(v.index) == function);
-        let version = at_fault.unwrap_or(version);
-        let number = version.pin.version.to_string();
-        external(error.into_failure(Some((version.pin.function(), &number))))
+        at_fault.unwrap_or(version).failed(error)
     };
     // The instance is taken out while it runs: nothing is borrowed during the call.
     let (mine, inside) = CURRENT.with_borrow_mut(|current| match current {

@@ -31,6 +31,8 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use datafusion::common::DataFusionError;
+use datafusion::logical_expr::Volatility;
 use datafusion::prelude::SessionContext;
 use sandmill_model::FunctionPin;
 use sandmill_sandbox::{Context, Function, FunctionKind, Instance, Module};
@@ -65,6 +67,21 @@ impl Version {
     /// What the manifest says of it.
     pub fn function(&self) -> &Function {
         &self.module.manifest().functions[self.index]
+    }
+
+    /// An error of the sandbox with the function's name and version.
+    pub(crate) fn failed(&self, error: sandmill_sandbox::Error) -> DataFusionError {
+        let number = self.pin.version.to_string();
+        failure::external(error.into_failure(Some((self.pin.function(), &number))))
+    }
+
+    /// What the planner may assume, in its own words.
+    pub(crate) fn volatility(&self) -> Volatility {
+        match self.function().volatility {
+            sandmill_model::Volatility::Immutable => Volatility::Immutable,
+            sandmill_model::Volatility::Stable => Volatility::Stable,
+            sandmill_model::Volatility::Volatile => Volatility::Volatile,
+        }
     }
 }
 

@@ -5,12 +5,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use datafusion::arrow::array::ArrayRef;
 use datafusion::common::{DataFusionError, Result};
-use datafusion::logical_expr::{Signature, Volatility};
+use datafusion::logical_expr::Signature;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::Literal;
 use sandmill_sandbox::{Argument, Error, Function, Instance, Timings};
 
-use crate::failure::external;
 use crate::{JobScope, Version};
 
 /// Locks; the data behind our locks stays whole even if a holder panicked.
@@ -58,11 +57,7 @@ impl Callee {
     }
 
     pub(crate) fn signature(&self) -> Signature {
-        let volatility = match self.function().volatility {
-            sandmill_model::Volatility::Immutable => Volatility::Immutable,
-            sandmill_model::Volatility::Stable => Volatility::Stable,
-            sandmill_model::Volatility::Volatile => Volatility::Volatile,
-        };
+        let volatility = self.version.volatility();
         if self.function().arguments.is_empty() {
             Signature::nullary(volatility)
         } else {
@@ -71,8 +66,7 @@ impl Callee {
     }
 
     pub(crate) fn failed(&self, error: Error) -> DataFusionError {
-        let number = self.version.pin.version.to_string();
-        external(error.into_failure(Some((self.version.pin.function(), &number))))
+        self.version.failed(error)
     }
 
     fn instantiate(&self) -> Result<Instance> {

@@ -28,7 +28,6 @@ use std::sync::Arc;
 use datafusion::common::DataFusionError;
 use sandmill_sandbox::{Error, Function, Instance, Stream};
 
-use crate::failure::external;
 use crate::{JobScope, Version};
 
 /// A function version as a job calls it. Two of them are equal when they are the same version in the
@@ -50,8 +49,7 @@ impl Call {
 
     /// An error of the sandbox with the function's name and version.
     fn failed(&self, error: Error) -> DataFusionError {
-        let number = self.version.pin.version.to_string();
-        external(error.into_failure(Some((self.version.pin.function(), &number))))
+        self.version.failed(error)
     }
 
     fn stream(

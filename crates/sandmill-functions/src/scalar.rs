@@ -7,7 +7,6 @@ use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::{DataFusionError, Result, ScalarValue, exec_err};
 use datafusion::logical_expr::{
     ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
-    Volatility,
 };
 use sandmill_sandbox::Argument;
 
@@ -18,11 +17,7 @@ const DICTIONARY_VALUES: usize = 1024;
 
 /// A function version for the statements of one job.
 pub(crate) fn scalar(version: Version, scope: Arc<JobScope>) -> ScalarUDF {
-    let volatility = match version.function().volatility {
-        sandmill_model::Volatility::Immutable => Volatility::Immutable,
-        sandmill_model::Volatility::Stable => Volatility::Stable,
-        sandmill_model::Volatility::Volatile => Volatility::Volatile,
-    };
+    let volatility = version.volatility();
     let signature = if version.function().arguments.is_empty() {
         Signature::nullary(volatility)
     } else {

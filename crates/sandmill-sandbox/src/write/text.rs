@@ -33,6 +33,14 @@ pub(crate) enum Layout {
     Views,
 }
 
+/// The bytes that offsets of either width cover.
+macro_rules! covered {
+    ($offsets:expr, $data:expr, $to:expr) => {
+        let data = &$data[$offsets[0] as usize..$offsets[$offsets.len() - 1] as usize];
+        $to[..data.len()].copy_from_slice(data);
+    };
+}
+
 impl Text<'_> {
     /// Bytes of the first and the second buffer behind validity.
     pub(super) fn sizes(&self, layout: Layout, rows: usize) -> (usize, usize) {
@@ -71,39 +79,19 @@ impl Text<'_> {
         match (self, layout) {
             (Self::Small(offsets, data), Layout::Small) => {
                 rebase!(offsets, first, i32);
-                covered(
-                    offsets[0] as usize,
-                    offsets[offsets.len() - 1] as usize,
-                    data,
-                    tail,
-                );
+                covered!(offsets, data, tail);
             }
             (Self::Large(offsets, data), Layout::Small) => {
                 rebase!(offsets, first, i32);
-                covered(
-                    offsets[0] as usize,
-                    offsets[offsets.len() - 1] as usize,
-                    data,
-                    tail,
-                );
+                covered!(offsets, data, tail);
             }
             (Self::Small(offsets, data), Layout::Large) => {
                 rebase!(offsets, first, i64);
-                covered(
-                    offsets[0] as usize,
-                    offsets[offsets.len() - 1] as usize,
-                    data,
-                    tail,
-                );
+                covered!(offsets, data, tail);
             }
             (Self::Large(offsets, data), Layout::Large) => {
                 rebase!(offsets, first, i64);
-                covered(
-                    offsets[0] as usize,
-                    offsets[offsets.len() - 1] as usize,
-                    data,
-                    tail,
-                );
+                covered!(offsets, data, tail);
             }
             (Self::Views(views, buffers), Layout::Small) => {
                 gather::<4>(views, buffers, first, tail);
@@ -131,11 +119,6 @@ impl Text<'_> {
 /// The low 32 bits of a view are its length.
 fn length(view: u128) -> usize {
     view as u32 as usize
-}
-
-fn covered(start: usize, end: usize, data: &[u8], to: &mut [u8]) {
-    let data = &data[start..end];
-    to[..data.len()].copy_from_slice(data);
 }
 
 /// Views into offsets of `W` bytes and their bytes.
